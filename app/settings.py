@@ -1,0 +1,204 @@
+"""Every setting in one table: name, default, help, and the names that the seeds gave it."""
+
+import json
+import platform
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+ENV_PREFIX = "RELAY_HUB_"
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout's top folder; in an installed wheel, the folder that holds the package."""
+
+
+def _split(value: Any) -> Any:
+    """A comma string as a list; every entry stripped, empty ones dropped."""
+    entries = value.split(",") if isinstance(value, str) else value
+    if not isinstance(entries, list | tuple):
+        return entries
+    return tuple(entry.strip() for entry in entries if str(entry).strip())
+
+
+def _arguments(value: Any) -> Any:
+    """A JSON array of strings, or words as a shell would split them."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return tuple(shlex.split(value))
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments)]
+Sandbox = Literal["read-only", "workspace-write", "danger-full-access"]
+
+
+def _log_folder() -> Path:
+    return (ROOT if (ROOT / "pyproject.toml").is_file() else _data_dir()) / "log"
+
+
+def _data_dir() -> Path:
+    return platformdirs.user_data_path("relay-hub", appauthor=False)
+
+
+def _aliases(*names: str) -> dict[str, Any]:
+    return {"aliases": names}
+
+
+class Settings(BaseModel):
+    """All settings, validated. Times are in the unit that the name ends with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_HOST"),
+    )
+    port: int = Field(
+        8010,
+        ge=0,
+        le=65535,
+        description="Port to listen on; 0 takes a free one.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_PORT"),
+    )
+    allowed_hosts: Names = Field(
+        (),
+        description="Host names, with or without port, that may reach the hub besides loopback.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_ALLOWED_HOSTS"),
+    )
+    node: str = Field(
+        default_factory=lambda: platform.node() or "hub",
+        description="Name of this hub among hubs on one database.",
+    )
+    data_dir: Path = Field(default_factory=_data_dir, description="Folder of the database and of sockets.")
+    database_url: str = Field(
+        "",
+        description="postgresql+psycopg://… when hubs share one; empty: SQLite in data_dir.",
+    )
+    channels: Names = Field(
+        ("proj-x", "codex", "claude"),
+        description="Channels that exist from the start.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_CHANNELS"),
+    )
+
+    log_path: Path = Field(
+        default_factory=lambda: _log_folder() / "claude_codex.log",
+        description="Activity log: what happened, never what was said.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_LOG_PATH"),
+    )
+    log_max_mb: int = Field(
+        25,
+        gt=0,
+        description="Size at which the activity log rotates, in MiB.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_LOG_MAX_MB"),
+    )
+    log_max_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="The same in bytes; log_max_mb wins where both are set.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_LOG_MAX_BYTES"),
+    )
+    log_backup_count: int = Field(
+        10,
+        ge=0,
+        description="Rotated activity logs to keep.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_LOG_BACKUP_COUNT"),
+    )
+    channel_log_path: Path = Field(
+        default_factory=lambda: _log_folder() / "channel_messages.log",
+        description="Archive of every message, with its text.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_CHANNEL_LOG_PATH"),
+    )
+    channel_log_max_mb: int = Field(
+        25,
+        gt=0,
+        description="Size at which the archive rotates, in MiB.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_CHANNEL_LOG_MAX_MB"),
+    )
+    channel_log_max_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="The same in bytes; channel_log_max_mb wins where both are set.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_CHANNEL_LOG_MAX_BYTES"),
+    )
+    channel_log_backup_count: int = Field(
+        10,
+        ge=0,
+        description="Rotated archives to keep.",
+        json_schema_extra=_aliases("CLAUDE_CODEX_CHANNEL_LOG_BACKUP_COUNT"),
+    )
+
+    codex_command: str = Field(
+        "codex",
+        description="The Codex command; npm's wrapper is followed to the native program.",
+        json_schema_extra=_aliases("THREAD_RELAY_CODEX_COMMAND"),
+    )
+    codex_args: Arguments = Field(
+        (),
+        description="Arguments instead of the ones that the hub builds; JSON array or words.",
+        json_schema_extra=_aliases("THREAD_RELAY_CODEX_ARGS"),
+    )
+    codex_home: Path = Field(
+        default_factory=lambda: Path.home() / ".codex",
+        description="The Codex home that this hub serves.",
+        json_schema_extra=_aliases("THREAD_RELAY_CODEX_HOME", "CODEX_HOME"),
+    )
+    codex_sandbox: Sandbox = Field("workspace-write", description="Sandbox of every turn that the hub starts.")
+    codex_service_tier: str = Field("fast", description="Service tier asked of the model provider.")
+    codex_allow_relay: bool = Field(False, description="Whether dispatched threads may use the hub's own MCP server.")
+    codex_request_timeout_ms: int = Field(
+        20_000,
+        gt=0,
+        description="Longest wait for one answer of the app-server.",
+        json_schema_extra=_aliases("THREAD_RELAY_REQUEST_TIMEOUT_MS"),
+    )
+    turn_timeout_ms: int = Field(
+        900_000,
+        gt=0,
+        description="Time limit of a turn when the caller names none.",
+        json_schema_extra=_aliases("THREAD_RELAY_TURN_TIMEOUT_MS"),
+    )
+    envelope: str = Field(
+        "",
+        description="Text between the two fixed lines of a delegated request; empty: the hub's own.",
+    )
+    max_turns: int = Field(24, ge=1, le=1000, description="Turns that run at once on this hub.")
+    lease_sec: float = Field(
+        30, gt=0, description="Life of a lease; renewed at a third. A dead hub's work moves after."
+    )
+    mcp_max_wait_sec: float = Field(280, gt=0, description="Longest wait inside one MCP call; clients cut at 300.")
+    max_body_bytes: int = Field(4 * 1024 * 1024, gt=0, description="Largest request body.")
+    max_text_chars: int = Field(1_000_000, gt=0, description="Longest message text.")
+    max_name_chars: int = Field(200, gt=0, description="Longest channel or sender name.")
+    debug: bool = Field(
+        False,
+        description="Print what the app-server says on standard error.",
+        json_schema_extra=_aliases("THREAD_RELAY_DEBUG"),
+    )
+
+    @field_validator("data_dir", "codex_home", "log_path", "channel_log_path")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @property
+    def database(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'relay-hub.db'}"
+
+    @property
+    def log_bytes(self) -> int:
+        return self._rotation("log_max_mb", self.log_max_mb, self.log_max_bytes)
+
+    @property
+    def channel_log_bytes(self) -> int:
+        return self._rotation("channel_log_max_mb", self.channel_log_max_mb, self.channel_log_max_bytes)
+
+    def _rotation(self, name: str, mebibytes: int, size: int | None) -> int:
+        if size is not None and name not in self.model_fields_set:
+            return size
+        return mebibytes * 1024 * 1024

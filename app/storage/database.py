@@ -1,0 +1,205 @@
+"""One database, SQLite or PostgreSQL, with two verbs: `write` and `read`.
+
+A unit of work is a plain function that takes a `Tx` or a `Session` first. It runs off the event loop and is
+all or nothing. Topics that it emits are published after its commit, never before and never without.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session, SQLModel, create_engine
+
+from app.storage import migrations
+from app.storage.group import GroupCommit
+from app.storage.listen import CHANNEL, NOTIFY, Listener
+from app.storage.lock import FileOwner
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Publish = Callable[[Sequence[str]], None]
+
+READERS = 4
+POSTGRES_WRITERS = 8
+_DEADLOCK_TRIES = 5
+
+logger = logging.getLogger("relay_hub.storage")
+
+
+@dataclass
+class Tx:
+    """A write in progress, and the topics to publish once it is durable.
+
+    `connection` is for the hot path: a session costs five times what a plain statement does.
+    """
+
+    connection: Connection
+    topics: list[str] = field(default_factory=list)
+
+    @cached_property
+    def session(self) -> Session:
+        return _session(self.connection)
+
+    @property
+    def dialect(self) -> str:
+        return self.connection.dialect.name
+
+    def insert(self, table: type[SQLModel]) -> sqlite.Insert | postgresql.Insert:
+        """An insert that knows ON CONFLICT; both databases spell it alike."""
+        return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
+
+    def emit(self, *topics: str) -> None:
+        self.topics.extend(topics)
+
+
+class Database:
+    """Opens, migrates and serves one database until `close`."""
+
+    def __init__(self, url: str, owner: str, publish: Publish = lambda topics: None) -> None:
+        self._url = make_url(url)
+        self._owner = owner
+        self._publish = publish
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+
+    def __str__(self) -> str:
+        """The location without a password: what answers call `statePath`."""
+        if self.is_sqlite:
+            return str(self._url.database)
+        return self._url.render_as_string(hide_password=True)
+
+    async def open(self) -> None:
+        """Take the file, migrate, start the threads.
+
+        Raises:
+            DatabaseInUse: another hub holds the SQLite file.
+            DatabaseTooNew: a newer Relay Hub wrote this database.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._lock: FileOwner | None = None
+        self._group: GroupCommit | None = None
+        self._listener: Listener | None = None
+        if self.is_sqlite:
+            path = Path(str(self._url.database))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileOwner(path)
+            self._lock.acquire(self._owner)
+        self._engine = _engine(self._url.render_as_string(hide_password=False))
+        try:
+            await asyncio.to_thread(migrations.upgrade, self._engine)
+        except BaseException:
+            self._engine.dispose()
+            if self._lock:
+                self._lock.release()
+            raise
+        self._readers = ThreadPoolExecutor(READERS, "relay-hub-read")
+        if self.is_sqlite:
+            self._group = GroupCommit(self._engine.connect().execution_options(write=True), self._committed)
+        else:
+            self._writers = ThreadPoolExecutor(POSTGRES_WRITERS, "relay-hub-write")
+            self._listener = Listener(self._engine, self._owner, self._heard)
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of everything."""
+        if self._listener:
+            await asyncio.to_thread(self._listener.close)
+        if self._group:
+            await asyncio.to_thread(self._group.close)
+        else:
+            await asyncio.to_thread(self._writers.shutdown)
+        await asyncio.to_thread(self._readers.shutdown)
+        self._engine.dispose()
+        if self._lock:
+            self._lock.release()
+
+    async def write(self, unit: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `unit` in a transaction and return its result once that is durable."""
+        work = partial(_run_unit, unit=lambda tx: unit(tx, *args, **kwargs))
+        if self._group:
+            return await asyncio.wrap_future(self._group.submit(work))
+        return await self._loop.run_in_executor(self._writers, self._write_postgres, work)
+
+    async def read(self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `query` on a consistent snapshot and return its result."""
+
+        def work() -> T:
+            with self._engine.connect() as connection, _session(connection) as session:
+                return query(session, *args, **kwargs)
+
+        return await self._loop.run_in_executor(self._readers, work)
+
+    def _write_postgres(self, work: "Callable[[Connection], tuple[T, list[str]]]") -> T:
+        for attempt in range(_DEADLOCK_TRIES):
+            try:
+                with self._engine.begin() as connection:
+                    result, topics = work(connection)
+                    if topics:
+                        connection.execute(NOTIFY, {"channel": CHANNEL, "payload": json.dumps([self._owner, topics])})
+                break
+            except OperationalError as error:
+                if not _is_deadlock(error) or attempt == _DEADLOCK_TRIES - 1:
+                    raise
+        self._committed(topics)
+        return result
+
+    def _committed(self, topics: Sequence[str]) -> None:
+        """Called on a writer's thread after a commit."""
+        if topics:
+            self._loop.call_soon_threadsafe(self._publish, topics)
+
+    def _heard(self, topics: Sequence[str]) -> None:
+        """Called on the listener's thread: another hub committed something."""
+        self._loop.call_soon_threadsafe(self._publish, topics)
+
+
+def _run_unit(connection: Connection, unit: Callable[[Tx], T]) -> tuple[T, list[str]]:
+    tx = Tx(connection)
+    try:
+        result = unit(tx)
+        if "session" in vars(tx):
+            tx.session.flush()
+    finally:
+        if "session" in vars(tx):
+            tx.session.close()
+    return result, tx.topics
+
+
+def _session(connection: Connection) -> Session:
+    """A session that leaves beginning and ending to whoever owns the connection."""
+    return Session(bind=connection, expire_on_commit=False, join_transaction_mode="rollback_only")
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=READERS + POSTGRES_WRITERS, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"check_same_thread": False}, pool_size=READERS + 2)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own BEGIN comes too late to protect a read-modify-write; _begin_sqlite sends ours.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _is_deadlock(error: OperationalError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")

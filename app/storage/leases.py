@@ -1,0 +1,197 @@
+"""Leases: the claim, and writes that only the present holder of a dispatch can make."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, func, update
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select
+
+from app.models import TRANSITIONS, Dispatch, DispatchStatus, Lease, Outcome
+from app.storage import threads
+from app.storage.database import Tx
+from app.storage.dispatches import get, note
+
+
+class LeaseLost(Exception):
+    """Somebody else works on the dispatch by now; whoever gets this must stop and write nothing."""
+
+
+def claim(tx: Tx, home: str, owner: str, lease_sec: float) -> tuple[Dispatch, Lease] | None:
+    """Take the oldest dispatch that is at the head of its thread's line, or None.
+
+    Only a head can be taken, so turns of one thread never meet and keep their order. One statement serves both
+    databases: SQLite has one writer anyway, PostgreSQL skips rows that another hub is just taking.
+    """
+    earlier = aliased(Dispatch)
+    now = time.time()
+    head = (
+        select(col(Dispatch.seq))
+        .where(
+            col(Dispatch.home) == home,
+            col(Dispatch.status) == DispatchStatus.QUEUED,
+            col(Dispatch.finished_at).is_(None),
+            col(Dispatch.not_before) <= now,
+            ~select(col(earlier.seq))
+            .where(
+                col(earlier.home) == col(Dispatch.home),
+                col(earlier.thread_id) == col(Dispatch.thread_id),
+                col(earlier.seq) < col(Dispatch.seq),
+                col(earlier.finished_at).is_(None),
+            )
+            .exists(),
+        )
+        .order_by(col(Dispatch.seq))
+        .limit(1)
+        .with_for_update(skip_locked=True, of=Dispatch)
+    )
+    return _take(tx, head, "claimed", owner, lease_sec, status=DispatchStatus.RUNNING)
+
+
+def take_over(tx: Tx, home: str, owner: str, lease_sec: float) -> tuple[Dispatch, Lease] | None:
+    """Take one dispatch whose holder has not renewed its lease in time, or None."""
+    orphan = (
+        select(col(Dispatch.seq))
+        .where(
+            col(Dispatch.home) == home,
+            col(Dispatch.status).in_([DispatchStatus.RUNNING, DispatchStatus.TIMED_OUT]),
+            col(Dispatch.finished_at).is_(None),
+            col(Dispatch.not_before) <= time.time(),
+            func.coalesce(col(Dispatch.lease_expires_at), 0) < time.time(),
+        )
+        .order_by(col(Dispatch.seq))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return _take(tx, orphan, "taken_over", owner, lease_sec)
+
+
+def renew(tx: Tx, owner: str, lease_sec: float) -> set[Lease]:
+    """Renew every lease of one owner; returns those that it still holds."""
+    held = (
+        update(Dispatch)
+        .where(col(Dispatch.owner) == owner, col(Dispatch.finished_at).is_(None))
+        .values(lease_expires_at=time.time() + lease_sec)
+        .returning(col(Dispatch.id), col(Dispatch.attempt))
+    )
+    return {Lease(dispatch_id, owner, attempt) for dispatch_id, attempt in tx.connection.execute(held)}
+
+
+def expire(tx: Tx, owner: str | None = None) -> None:
+    """End leases now: those of one owner that stops, or all, where no other hub can be alive."""
+    query = update(Dispatch).where(col(Dispatch.finished_at).is_(None))
+    query = query.where(col(Dispatch.owner) == owner if owner else col(Dispatch.owner).is_not(None))
+    tx.connection.execute(query.values(lease_expires_at=0.0, not_before=0.0))
+
+
+def record_turn(tx: Tx, lease: Lease, turn_id: str) -> None:
+    """Note which turn carries the dispatch."""
+    _write(tx, lease, turn_id=turn_id)
+    note(tx, lease.dispatch_id, lease.attempt, "sent", turn_id)
+
+
+def time_out(tx: Tx, lease: Lease, message: str) -> None:
+    """The time limit passed. The lease stays: the turn may go on, and its thread stays reserved."""
+    _write(
+        tx,
+        lease,
+        status=DispatchStatus.TIMED_OUT,
+        error_code="turn_timeout",
+        error_message=message,
+    )
+    note(tx, lease.dispatch_id, lease.attempt, "timed_out", message)
+
+
+def finish(tx: Tx, lease: Lease, outcome: Outcome) -> Dispatch:
+    """End the dispatch; its thread is free for the next one."""
+    now = time.time()
+    found = get(tx.session, lease.dispatch_id)
+    started = found.started_at if found and found.started_at else now
+    _write(
+        tx,
+        lease,
+        status=outcome.status,
+        turn_id=outcome.turn_id or (found.turn_id if found else None),
+        reply_text=outcome.reply_text,
+        error_code=outcome.error_code,
+        error_message=outcome.error_message,
+        timing_ms=round((now - started) * 1000),
+        finished_at=now,
+        owner=None,
+        lease_expires_at=None,
+    )
+    detail = outcome.error_message or ""
+    note(tx, lease.dispatch_id, lease.attempt, outcome.status.value, detail)
+    finished = get(tx.session, lease.dispatch_id)
+    assert finished is not None
+    if finished.turn_id:
+        threads.used(tx, finished.home, finished.thread_id, finished.turn_id)
+    return finished
+
+
+def release(tx: Tx, lease: Lease, reason: str, delay_sec: float = 0.0) -> None:
+    """Put the dispatch back at its place in the line: nothing of it was sent."""
+    _write(
+        tx,
+        lease,
+        status=DispatchStatus.QUEUED,
+        owner=None,
+        lease_expires_at=None,
+        not_before=time.time() + delay_sec,
+    )
+    note(tx, lease.dispatch_id, lease.attempt, "released", reason)
+
+
+def postpone(tx: Tx, lease: Lease, reason: str, delay_sec: float) -> None:
+    """Leave the dispatch as it is and have somebody look again later: another Codex runs its turn."""
+    _write(tx, lease, owner=None, lease_expires_at=0.0, not_before=time.time() + delay_sec)
+    note(tx, lease.dispatch_id, lease.attempt, "waiting", reason)
+
+
+def _take(
+    tx: Tx, chosen: Select[Any], kind: str, owner: str, lease_sec: float, **values: Any
+) -> tuple[Dispatch, Lease] | None:
+    now = time.time()
+    query = (
+        update(Dispatch)
+        .where(col(Dispatch.seq) == chosen.scalar_subquery())
+        .values(
+            owner=owner,
+            attempt=col(Dispatch.attempt) + 1,
+            lease_expires_at=now + lease_sec,
+            started_at=func.coalesce(col(Dispatch.started_at), now),
+            updated_at=now,
+            **values,
+        )
+        .returning(col(Dispatch.id))
+    )
+    dispatch_id = tx.connection.execute(query).scalar()
+    if dispatch_id is None:
+        return None
+    dispatch = get(tx.session, dispatch_id)
+    assert dispatch is not None
+    note(tx, dispatch.id, dispatch.attempt, kind, owner)
+    return dispatch, Lease(dispatch.id, owner, dispatch.attempt)
+
+
+def _write(tx: Tx, lease: Lease, **values: Any) -> None:
+    """Change the dispatch as the holder of its lease, along TRANSITIONS.
+
+    Raises:
+        LeaseLost: the lease is not the dispatch's present one, or the change is not allowed from its state.
+    """
+    query = update(Dispatch).where(
+        col(Dispatch.id) == lease.dispatch_id,
+        col(Dispatch.owner) == lease.owner,
+        col(Dispatch.attempt) == lease.attempt,
+    )
+    if status := values.get("status"):
+        query = query.where(col(Dispatch.status).in_(_sources(status)))
+    result = tx.connection.execute(query.values(updated_at=time.time(), **values))
+    if result.rowcount != 1:
+        raise LeaseLost(f"attempt {lease.attempt} of dispatch {lease.dispatch_id} is outdated")
+
+
+def _sources(status: DispatchStatus) -> Sequence[DispatchStatus]:
+    return [source for source, targets in TRANSITIONS.items() if status in targets]

@@ -1,0 +1,157 @@
+"""Messages: ids, order, cursors."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from app.models import Message
+from app.storage import messages
+from app.storage.database import Database, Tx
+
+pytestmark = pytest.mark.anyio
+
+
+async def post(database: Database, target: str = "proj-x", text: str = "hi", **more: Any) -> Message:
+    return await database.write(messages.append, target=target, sender="claude", text=text, source="mcp", **more)
+
+
+async def test_ids_are_one_sequence_over_all_channels(database: Database) -> None:
+    ids = [(await post(database, target)).id for target in ("a", "b", "a")]
+    assert ids == [1, 2, 3]
+
+
+async def test_a_message_is_stored_to_the_letter(database: Database) -> None:
+    text = " \n⟪naïve⟫ 🦀\t'); DROP TABLE message;-- \n"
+    posted = await post(database, text=text)
+    assert posted.id is not None
+    found = await database.read(messages.get, posted.id)
+    assert found is not None
+    assert found.model_dump() == posted.model_dump()
+    assert found.text == text
+
+
+async def test_after_returns_the_oldest_first_and_pages_without_gap_or_repeat(database: Database) -> None:
+    posted = [(await post(database)).id for _ in range(7)]
+    await post(database, "elsewhere")
+    seen: list[int | None] = []
+    cursor = 0
+    while page := await database.read(messages.after, "proj-x", cursor, 3):
+        seen += [message.id for message in page]
+        cursor = page[-1].id or 0
+    assert seen == posted
+
+
+async def test_newest_returns_the_last_ones_oldest_first(database: Database) -> None:
+    posted = [(await post(database)).id for _ in range(5)]
+    assert [m.id for m in await database.read(messages.newest, "proj-x", 2)] == posted[-2:]
+    assert [m.id for m in await database.read(messages.newest, "proj-x", 2, posted[3])] == posted[1:3]
+
+
+@pytest.mark.parametrize("cursor", [-(10**30), -1, 10**30])
+async def test_any_whole_number_is_a_cursor(database: Database, cursor: int) -> None:
+    await post(database)
+    found = await database.read(messages.after, "proj-x", cursor, 10)
+    assert len(found) == (1 if cursor < 0 else 0)
+
+
+async def test_channels_are_those_configured_and_those_posted_to(database: Database) -> None:
+    await database.write(messages.ensure_channels, ["codex", "proj-x"])
+    await database.write(messages.ensure_channels, ["codex"])
+    await post(database, "new")
+    await post(database, "new")
+    found = {channel.name: channel.message_count for channel in await database.read(messages.channels)}
+    assert found == {"codex": 0, "proj-x": 0, "new": 2}
+
+
+async def test_senders_are_those_of_the_channel(database: Database) -> None:
+    await post(database)
+    await database.write(messages.append, target="other", sender="user", text="x", source="web-ui")
+    assert await database.read(messages.senders, "proj-x") == ["claude"]
+
+
+async def test_ids_are_never_reused_after_a_restart(url: str) -> None:
+    ids = []
+    for _ in range(3):
+        database = Database(url, "hub")
+        await database.open()
+        ids.append((await post(database)).id)
+        await database.close()
+    assert ids == [1, 2, 3]
+
+
+async def test_many_writers_lose_nothing(database: Database) -> None:
+    await asyncio.gather(*(post(database, text=str(n)) for n in range(200)))
+    found = await database.read(messages.newest, "proj-x", 500)
+    assert sorted(int(message.text) for message in found) == list(range(200))
+    (channel,) = await database.read(messages.channels)
+    assert channel.message_count == 200
+
+
+async def test_a_reader_that_follows_the_cursor_misses_nothing_while_two_hubs_write(
+    database: Database, second: Database
+) -> None:
+    """Ids that are drawn before the commit would become visible out of order, and a cursor would step over some."""
+    total = 300
+    writing = asyncio.gather(
+        *(post(hub, text=str(n)) for n, hub in zip(range(total), [database, second] * (total // 2), strict=True))
+    )
+    seen: list[int | None] = []
+    async with asyncio.timeout(30):
+        while len(seen) < total:
+            cursor = seen[-1] if seen else 0
+            seen += [message.id for message in await database.read(messages.after, "proj-x", cursor or 0, 50)]
+            await asyncio.sleep(0)
+            if writing.done() and not await database.read(messages.after, "proj-x", (seen or [0])[-1] or 0, 1):
+                break
+    await writing
+    assert len(seen) == total
+
+
+async def test_a_unit_that_fails_leaves_nothing_and_spoils_no_other(database: Database) -> None:
+    def fails(tx: Tx) -> None:
+        messages.append(tx, target="proj-x", sender="claude", text="never", source="mcp")
+        raise ValueError("on purpose")
+
+    results = await asyncio.gather(
+        post(database, text="before"), database.write(fails), post(database, text="after"), return_exceptions=True
+    )
+    assert isinstance(results[1], ValueError)
+    found = await database.read(messages.newest, "proj-x", 10)
+    assert sorted(message.text for message in found) == ["after", "before"]
+
+
+async def test_topics_are_published_after_the_commit_and_not_for_a_failure(url: str) -> None:
+    published: list[str] = []
+    database = Database(url, "hub", published.extend)
+    await database.open()
+    try:
+
+        def fails(tx: Tx) -> None:
+            tx.emit("channel:lost")
+            raise ValueError("on purpose")
+
+        with pytest.raises(ValueError, match="on purpose"):
+            await database.write(fails)
+        await post(database)
+        await asyncio.sleep(0)
+        assert published == ["channel:proj-x", "channels"]
+        await post(database)
+        await asyncio.sleep(0)
+        assert published[2:] == ["channel:proj-x"]
+    finally:
+        await database.close()
+
+
+async def test_a_hub_hears_of_what_another_one_wrote(url: str, second: Database) -> None:
+    heard = asyncio.Event()
+    listening = Database(url, "third", lambda topics: heard.set() if "channel:proj-x" in topics else None)
+    await listening.open()
+    try:
+        async with asyncio.timeout(20):
+            while not heard.is_set():
+                # LISTEN takes effect some time after open; hints before that may be lost, later ones not.
+                await post(second)
+                await asyncio.wait([asyncio.ensure_future(heard.wait())], timeout=0.2)
+    finally:
+        await listening.close()
