@@ -1,0 +1,290 @@
+"""What the hub asks of an app-server, as typed methods; every failure is a HubError."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Self
+
+from app import __version__
+from app.codex.failures import translated, unavailable
+from app.codex.jsonrpc import (
+    METHOD_NOT_FOUND,
+    Connection,
+    ConnectionClosed,
+    RequestTimedOut,
+    RpcError,
+    Transport,
+)
+from app.codex.protocol import Notification, Thread, Turn
+from app.errors import TargetBusy, TargetTurnFailed
+from app.settings import Settings
+
+logger = logging.getLogger("relay_hub.codex")
+
+Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+PAGE_SIZE = 100
+"""The most that Codex gives at once."""
+MAX_PAGES = 100
+RACE_TRIES = 20
+RACE_PAUSE_SEC = 0.1
+"""Codex refuses what comes while it opens a turn or closes a thread; both last a few milliseconds."""
+
+_DECLINED: dict[str, dict[str, Any]] = {
+    "item/commandExecution/requestApproval": {"decision": "decline"},
+    "item/fileChange/requestApproval": {"decision": "decline"},
+    "item/tool/requestUserInput": {"answers": {}},
+    "mcpServer/elicitation/request": {"action": "decline", "content": None, "_meta": None},
+    "item/permissions/requestApproval": {"permissions": {}, "scope": "turn"},
+}
+
+
+async def decline(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The answer when nobody can be asked: no. A turn whose question stays open waits for ever.
+
+    Raises:
+        RpcError: the question is unknown; Codex takes that for a no, too.
+    """
+    try:
+        return _DECLINED[method]
+    except KeyError:
+        raise RpcError(METHOD_NOT_FOUND, f"{method} is not supported") from None
+
+
+class Watch:
+    """Every notification of one thread, in order, from the moment the watch was opened."""
+
+    def __init__(self) -> None:
+        # Unbounded, so that a watch that nobody reads never holds up the read loop.
+        self._queue: asyncio.Queue[Notification | None] = asyncio.Queue()
+        self._reason = ""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Notification:
+        """Raises AppServerUnavailable when the connection has closed and everything was read."""
+        notification = await self._queue.get()
+        if notification is None:
+            self.end(self._reason)
+            raise unavailable(self._reason)
+        return notification
+
+    def put(self, notification: Notification) -> None:
+        self._queue.put_nowait(notification)
+
+    def end(self, reason: str) -> None:
+        self._reason = reason
+        self._queue.put_nowait(None)
+
+
+class CodexClient:
+    """One app-server. Every method raises AppServerUnavailable when it is gone, TargetBusy when
+    another Codex holds the thread, ThreadNotFound, and InternalError for what is unforeseen."""
+
+    def __init__(self, transport: Transport, settings: Settings, answer: Answer | None = None) -> None:
+        self._timeout = settings.codex_request_timeout_ms / 1000
+        self._watches: dict[str, list[Watch]] = {}
+        self.closed: str | None = None
+        """Why the connection has ended; None while it lives."""
+        self._connection = Connection(transport, self._notified, answer or decline, self._connection_closed)
+        self.version = ""
+        """Of Codex, as "0.169.0"; known after `initialize`."""
+
+    async def initialize(self) -> None:
+        """Shake hands; everything else is refused before.
+
+        Raises:
+            AppServerUnavailable: no proper answer in time.
+        """
+        client = {"name": "relay-hub", "title": "Relay Hub", "version": __version__}
+        try:
+            answer = await self._connection.request(
+                "initialize", {"clientInfo": client, "capabilities": None}, self._timeout
+            )
+            await self._connection.notify("initialized")
+        except (ConnectionClosed, RequestTimedOut, RpcError) as error:
+            raise unavailable(str(error)) from error
+        agent = str(answer.get("userAgent", ""))
+        self.version = agent.partition("/")[2].partition(" ")[0]
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
+
+    async def config(self) -> dict[str, Any]:
+        """Codex's effective configuration; `projects` holds the trusted ones."""
+        config = (await self._call("config/read", {})).get("config")
+        return config if isinstance(config, dict) else {}
+
+    async def threads(self, cwd: str | None = None) -> list[Thread]:
+        """All threads that are not archived, newest first; of one folder if `cwd` is given.
+        Codex lists a thread from its first message on."""
+        params: dict[str, Any] = {"archived": False, "limit": PAGE_SIZE}
+        if cwd is not None:
+            params["cwd"] = cwd
+        threads: list[Thread] = []
+        for _ in range(MAX_PAGES):
+            page = await self._call("thread/list", params)
+            threads += [Thread.parse(row) for row in _rows(page)]
+            if not page.get("nextCursor"):
+                return threads
+            params["cursor"] = page["nextCursor"]
+        logger.warning("codex app-server: more than %d threads; the rest is not seen", len(threads))
+        return threads
+
+    async def thread(self, thread_id: str) -> Thread:
+        """A thread without its turns. Reading neither loads nor reserves it."""
+        params = {"threadId": thread_id, "includeTurns": False}
+        return _thread(await self._call("thread/read", params, thread_id), "thread/read")
+
+    async def start_thread(self, cwd: str, sandbox: str) -> Thread:
+        """A new thread, loaded. Name it at once: before, it does not survive the app-server.
+
+        In a git folder that Codex does not trust, this makes Codex trust it for good, unless
+        `sandbox` is read-only. So ask first whether the project is trusted.
+        """
+        params = {"cwd": cwd, "sandbox": sandbox}
+        return _thread(await self._call("thread/start", params), "thread/start")
+
+    async def name_thread(self, thread_id: str, name: str) -> None:
+        await self._call("thread/name/set", {"threadId": thread_id, "name": name}, thread_id)
+
+    async def resume(self, thread_id: str, sandbox: str | None = None) -> Thread:
+        """Load the thread and hold it against every other Codex, until `unsubscribe`. A thread that
+        Codex is just unloading is loaded again as soon as that is done."""
+        params: dict[str, Any] = {"threadId": thread_id, "excludeTurns": True}
+        if sandbox is not None:
+            params["sandbox"] = sandbox
+        with self.watch(thread_id) as watch, translated(thread_id):
+            for _ in range(RACE_TRIES):
+                try:
+                    return _thread(await self._request("thread/resume", params), "thread/resume")
+                except RpcError as error:
+                    if "is closing" not in error.message:
+                        raise
+                await _next(watch, "thread/closed")
+        raise TargetBusy(f"Thread {thread_id} does not finish closing.", threadId=thread_id)
+
+    async def unsubscribe(self, thread_id: str) -> None:
+        """Let go of the thread: Codex unloads it as soon as no turn runs."""
+        await self._call("thread/unsubscribe", {"threadId": thread_id}, thread_id)
+
+    async def start_turn(self, thread_id: str, text: str, client_message_id: str) -> str:
+        """Send a message to a loaded, idle thread; the id of its turn. On a thread whose turn runs
+        this joins that turn. That it returned does not mean that the message is stored.
+
+        Raises:
+            TargetTurnFailed: Codex started nothing.
+        """
+        params = {
+            "threadId": thread_id,
+            "input": [{"type": "text", "text": text}],
+            "clientUserMessageId": client_message_id,
+        }
+        answer = await self._call("turn/start", params, thread_id)
+        turn = answer.get("turn")
+        turn_id = Turn.parse(turn).id if isinstance(turn, dict) else ""
+        if not turn_id:
+            raise TargetTurnFailed("turn/start did not return a turn id.", threadId=thread_id)
+        return turn_id
+
+    async def turns(self, thread_id: str, limit: int = 20) -> list[Turn]:
+        """The newest turns, newest first, each with its user messages and its final answer.
+        A turn that runs in another process reads as `interrupted`, exactly as one cut short."""
+        with translated(thread_id):
+            try:
+                params: dict[str, Any] = {"threadId": thread_id, "limit": limit}
+                page = await self._request("thread/turns/list", params)
+            except RpcError as error:
+                if "not materialized" in error.message:
+                    return []
+                if not any(old in error.message for old in ("experimentalApi", "unknown variant")):
+                    raise
+                # Codex before 0.163; it lists the oldest first.
+                params = {"threadId": thread_id, "includeTurns": True}
+                thread = (await self._request("thread/read", params)).get("thread") or {}
+                return [Turn.parse(row) for row in reversed(_rows(thread, "turns"))][:limit]
+        return [Turn.parse(row) for row in _rows(page)]
+
+    async def interrupt(self, thread_id: str, turn_id: str) -> bool:
+        """Stop the turn; whether Codex took it. False: the turn does not run (any more).
+
+        Between the answer to turn/start and turn/started, Codex says that nothing runs, and
+        then runs the turn: so that answer counts only when it stays for two seconds.
+        """
+        params = {"threadId": thread_id, "turnId": turn_id}
+        with self.watch(thread_id) as watch, translated(thread_id):
+            for _ in range(RACE_TRIES):
+                try:
+                    await self._request("turn/interrupt", params)
+                except RpcError as error:
+                    if "expected active turn id" in error.message:
+                        return False
+                    if "no active turn to interrupt" not in error.message:
+                        raise
+                else:
+                    return True
+                change = await _next(watch, "turn/started", "turn/completed", turn_id=turn_id)
+                if change == "turn/completed":
+                    return False
+        return False
+
+    @contextlib.contextmanager
+    def watch(self, thread_id: str) -> Iterator[Watch]:
+        """Listen to a thread. Open it before the request whose consequences you want to see."""
+        watch = Watch()
+        if self.closed is not None:
+            watch.end(self.closed)
+        self._watches.setdefault(thread_id, []).append(watch)
+        try:
+            yield watch
+        finally:
+            self._watches[thread_id].remove(watch)
+            if not self._watches[thread_id]:
+                del self._watches[thread_id]
+
+    async def _call(self, method: str, params: dict[str, Any], thread_id: str | None = None) -> dict[str, Any]:
+        with translated(thread_id):
+            return await self._request(method, params)
+
+    async def _request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        return await self._connection.request(method, params, self._timeout)
+
+    def _notified(self, method: str, params: dict[str, Any]) -> None:
+        thread_id = params.get("threadId")
+        if isinstance(thread_id, str):
+            for watch in self._watches.get(thread_id, ()):
+                watch.put(Notification(method, params))
+
+    def _connection_closed(self, reason: str) -> None:
+        self.closed = reason
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.end(reason)
+
+
+async def _next(watch: Watch, *methods: str, turn_id: str | None = None) -> str | None:
+    """The next notification among `methods`, of one turn if given; None after a short pause."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(RACE_PAUSE_SEC):
+            async for notification in watch:
+                turn = notification.params.get("turn")
+                if notification.method in methods and (
+                    turn_id is None or (isinstance(turn, dict) and turn.get("id") == turn_id)
+                ):
+                    return notification.method
+    return None
+
+
+def _rows(page: dict[str, Any], key: str = "data") -> list[dict[str, Any]]:
+    rows = page.get(key)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _thread(answer: dict[str, Any], method: str) -> Thread:
+    data = answer.get("thread")
+    thread = Thread.parse(data) if isinstance(data, dict) else None
+    if thread is None or not thread.id:
+        raise TargetTurnFailed(f"{method} did not return a thread id.")
+    return thread
