@@ -173,7 +173,7 @@ class InternalError(HubError):
 
 def from_code(code: str | None, message: str | None, **details: Any) -> HubError:
     """The error that a dispatch recorded, as an error again."""
-    kinds = {kind.code.value: kind for kind in _descendants(HubError)}
+    kinds = {kind.code.value: kind for kind in _descendants(HubError) if "code" in vars(kind)}
     return kinds.get(code or "", InternalError)(message or "The dispatch failed without a reason.", **details)
 
 

@@ -1,0 +1,151 @@
+"""What becomes of a dispatch whose worker is gone: two pure functions.
+
+`judge` decides from what the thread itself says. `suggestion` tells a caller what `relay_dispatch_recover` would do.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from app.codex.protocol import Turn, turn_result
+from app.errors import ErrorCode
+from app.models import CallbackStatus, Dispatch, DispatchStatus, Outcome
+
+
+class Writer(Enum):
+    """Who has the thread loaded for writing."""
+
+    NOBODY = "nobody"
+    HERE = "here"
+    ELSEWHERE = "elsewhere"
+
+
+class Action(Enum):
+    SEND = "send"  # the message never arrived: it may be sent
+    FINISH = "finish"  # the thread knows how it ended
+    FOLLOW = "follow"  # our own app-server runs the turn: listen again
+    WAIT = "wait"  # another Codex runs it: look again later
+
+
+@dataclass(frozen=True)
+class Verdict:
+    action: Action
+    turn_id: str | None = None
+    outcome: Outcome | None = None
+
+
+def our_turn(dispatch: Dispatch, turns: Sequence[Turn]) -> Turn | None:
+    """The newest turn that holds our message, whichever attempt sent it."""
+    prefix = f"{dispatch.id}/"
+    for turn in turns:
+        if any(str(item.get("clientId") or "").startswith(prefix) for item in turn.items):
+            return turn
+    return None
+
+
+def judge(turn: Turn | None, writer: Writer) -> Verdict:
+    """Decide by the turn that holds our message, if there is one, and by who writes to its thread.
+
+    A coding turn is never run twice unasked: only a message that did not arrive is sent again.
+    """
+    if turn is None:
+        return Verdict(Action.SEND)
+    result = turn_result(turn)
+    if result.status in ("completed", "failed"):
+        return Verdict(Action.FINISH, turn.id, ended(result.turn_id, result.status, result.reply, result.error))
+    # A turn that runs in another process reads "interrupted" as well; only who writes tells them apart.
+    if writer is Writer.ELSEWHERE:
+        return Verdict(Action.WAIT, turn.id)
+    if writer is Writer.HERE:
+        return Verdict(Action.FOLLOW, turn.id)
+    return Verdict(
+        Action.FINISH,
+        turn.id,
+        Outcome(
+            DispatchStatus.FAILED,
+            turn.id,
+            error_code=ErrorCode.TURN_INTERRUPTED,
+            error_message="The turn was cut off when Codex or the hub stopped. It may have changed files; "
+            "look at the thread before you send the request again.",
+        ),
+    )
+
+
+def ended(turn_id: str | None, status: str, reply: str | None, error: str | None) -> Outcome:
+    """The outcome of a turn that came to an end."""
+    if status != "completed" or error:
+        return Outcome(
+            DispatchStatus.FAILED,
+            turn_id,
+            error_code=ErrorCode.TARGET_TURN_FAILED,
+            error_message=f"Target turn failed: {error or status or 'unknown'}",
+        )
+    if not reply:
+        return Outcome(
+            DispatchStatus.FAILED,
+            turn_id,
+            error_code=ErrorCode.REPLY_MISSING,
+            error_message="Target thread completed but returned no final text.",
+        )
+    return Outcome(DispatchStatus.SUCCEEDED, turn_id, reply_text=reply)
+
+
+class Suggestion(StrEnum):
+    WAIT_WORKER = "wait_worker"
+    RESUME_TURN_WAIT = "resume_turn_wait"
+    WAIT_THREAD_LEASE_EXPIRY = "wait_thread_lease_expiry"
+    RESTART_DISPATCH = "restart_dispatch"
+    RESUME_TIMED_OUT_TURN = "resume_timed_out_turn"
+    DELIVER_CALLBACK = "deliver_callback"
+    RETRY_CALLBACK = "retry_callback"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A dispatch as it stands, and what could be done about it."""
+
+    dispatch: Dispatch
+    dispatch_lease_active: bool
+    thread_lease_active: bool
+    suggested: Suggestion | None
+    advice: str | None
+
+
+def standing(dispatch: Dispatch, leased_threads: set[str]) -> Standing:
+    """`leased_threads` are the threads of its home in which a worker is busy now."""
+    held = dispatch.owner is not None and (dispatch.lease_expires_at or 0) > time.time()
+    on_thread = dispatch.thread_id in leased_threads
+    suggested, advice = suggestion(dispatch, held, on_thread) or (None, None)
+    return Standing(dispatch, held, on_thread, suggested, advice)
+
+
+def suggestion(dispatch: Dispatch, held: bool, thread_lease_active: bool) -> tuple[Suggestion, str] | None:
+    """The next useful step and a sentence about it; the first rule that fits wins."""
+    if dispatch.status in (DispatchStatus.QUEUED, DispatchStatus.RUNNING):
+        if held:
+            return Suggestion.WAIT_WORKER, "A relay worker is still active for this dispatch."
+        if dispatch.turn_id:
+            return (
+                Suggestion.RESUME_TURN_WAIT,
+                "An existing target turn id is recorded and can be resumed without replaying the message.",
+            )
+        if thread_lease_active:
+            return (
+                Suggestion.WAIT_THREAD_LEASE_EXPIRY,
+                "The target thread still has an active lease but no recorded turn id, so replay is not safe yet.",
+            )
+        return (
+            Suggestion.RESTART_DISPATCH,
+            "No active worker or thread lease remains; the dispatch can be restarted safely.",
+        )
+    if dispatch.status is DispatchStatus.TIMED_OUT and dispatch.turn_id and not held:
+        return (
+            Suggestion.RESUME_TIMED_OUT_TURN,
+            "The target turn timed out locally but still has a recorded turn id that can be resumed.",
+        )
+    if dispatch.callback_thread_id and dispatch.callback_status is CallbackStatus.PENDING:
+        return Suggestion.DELIVER_CALLBACK, "Callback delivery is pending and can be retried."
+    if dispatch.callback_thread_id and dispatch.callback_status is CallbackStatus.FAILED:
+        return Suggestion.RETRY_CALLBACK, "Callback delivery failed and can be retried explicitly."
+    return None

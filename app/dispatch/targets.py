@@ -1,0 +1,213 @@
+"""Which thread a request means: trusted projects, their threads, and the order in which selectors decide."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from app.codex import projects
+from app.codex.client import CodexClient
+from app.codex.pool import Pool
+from app.codex.projects import Project
+from app.codex.protocol import Thread as CodexThread
+from app.errors import HubError, ProjectUntrusted, TargetAmbiguous, ThreadNotFound
+from app.models import DispatchRequest, Thread
+from app.settings import Settings
+from app.storage import threads
+from app.storage.database import Database
+
+MATCHES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Target:
+    """A thread to send to, and how it was found."""
+
+    project: Project
+    thread_id: str
+    thread_name: str
+    resolution: str = "by_thread_id"
+    created: bool = False
+    created_at: float = 0.0
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class ThreadRow:
+    """A thread as lists show it: what Codex says and what the hub remembers. Times are unix seconds."""
+
+    thread_id: str
+    name: str
+    status: str
+    project_id: str
+    cwd: str
+    last_activity_at: float | None
+    remembered: Thread | None
+
+    @property
+    def newest(self) -> float:
+        known = self.remembered
+        return self.last_activity_at or (known.last_used_at if known else 0.0)
+
+    def matches(self, query: str) -> bool:
+        return query.strip().lower() in f"{self.thread_id} {self.name} {self.status}".lower()
+
+
+class Targets:
+    """Finds threads and makes them. Trust is asked of Codex each time: the user may withdraw it."""
+
+    def __init__(self, settings: Settings, database: Database, pool: Pool) -> None:
+        self._settings = settings
+        self._database = database
+        self._pool = pool
+        self._home = str(settings.codex_home)
+
+    async def projects(self) -> list[Project]:
+        client = await self._pool.client()
+        return projects.trusted_projects(await client.config())
+
+    async def project(self, project_id: str) -> Project:
+        """The trusted project of this id, in any spelling of its path.
+
+        Raises:
+            ProjectUntrusted: Codex does not trust it, or does not know it.
+        """
+        project = projects.find_project(await self.projects(), project_id)
+        if project is None:
+            raise ProjectUntrusted(
+                f"Unknown or untrusted project: {project_id}. Open it once in Codex and trust it, or "
+                "take a projectId from relay_list_projects.",
+                projectId=project_id,
+            )
+        return project
+
+    async def threads(self, project: Project, query: str = "") -> list[ThreadRow]:
+        """Threads of a project, newest first: listed by Codex, or remembered by the hub and still there."""
+        client = await self._pool.client()
+        listed = [thread for thread in await client.threads(project.path) if projects.belongs(thread, project)]
+        remembered = {
+            thread.thread_id: thread
+            for thread in await self._database.read(threads.of_project, self._home, project.project_id)
+        }
+        rows = [_row(thread, project, remembered.pop(thread.id, None)) for thread in listed]
+        rows += [
+            _row(found, project, thread)
+            for thread in remembered.values()
+            if (found := await self._probe(client, thread))
+        ]
+        rows.sort(key=lambda row: row.newest, reverse=True)
+        return [row for row in rows if row.matches(query)]
+
+    async def by_id(self, thread_id: str) -> Target:
+        """The thread of this id, whatever trusted project it is in.
+
+        Raises:
+            ThreadNotFound: Codex does not have it.
+            ProjectUntrusted: its folder is not trusted.
+        """
+        client = await self._pool.client()
+        thread = await client.thread(thread_id)
+        for project in await self.projects():
+            if projects.belongs(thread, project):
+                return Target(project, thread.id, _name(thread))
+        raise ProjectUntrusted(f"Thread {thread_id} does not belong to a trusted Codex project.", threadId=thread_id)
+
+    async def resolve(self, request: DispatchRequest) -> Target:
+        """The thread that a request means. The first selector that is given and decides wins:
+        id, exact name, query, and last a new thread.
+
+        Raises:
+            ProjectUntrusted, ThreadNotFound, TargetAmbiguous: with what to change in `details`.
+        """
+        if request.project_id is None:
+            return await self.by_id(request.thread_id or "")
+        project = await self.project(request.project_id)
+        if request.thread_id:
+            return await self._in_project(project, request.thread_id)
+        if request.thread_name or request.query:
+            rows = await self.threads(project)
+            if request.thread_name:
+                named = [row for row in rows if row.name == request.thread_name]
+                if len(named) > 1:
+                    text = f'Multiple threads share the exact name "{request.thread_name}".'
+                    raise TargetAmbiguous(text, threadName=request.thread_name, matches=_matches(named))
+                if named:
+                    return Target(project, named[0].thread_id, named[0].name, "by_exact_name")
+            if request.query:
+                hits = [row for row in rows if row.matches(request.query)]
+                if len(hits) > 1:
+                    text = f'Multiple threads matched query "{request.query}".'
+                    raise TargetAmbiguous(text, query=request.query, matches=_matches(hits))
+                if hits:
+                    return Target(project, hits[0].thread_id, hits[0].name, "by_query_match")
+        if request.create_if_missing:
+            stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            name = request.thread_name or f"relay dispatch {stamp.replace(':', '-').replace('.', '-')}"
+            return await self.create(project, name)
+        raise ThreadNotFound(
+            "No matching thread could be resolved for dispatch.",
+            threadId=request.thread_id,
+            threadName=request.thread_name,
+            query=request.query,
+        )
+
+    async def create(self, project: Project, name: str | None) -> Target:
+        """Make a thread in a project that is trusted, and let go of it so that anybody may open it."""
+        client = await self._pool.client()
+        thread = await client.start_thread(project.path, self._settings.codex_sandbox)
+        warning = None
+        shown = thread.name or thread.id
+        try:
+            # Named at once: a thread without a name and without a turn is gone with its app-server.
+            await client.name_thread(thread.id, name or thread.id)
+            shown = name or shown
+        except HubError as error:
+            warning = f"Thread created but rename failed: {error.message}"
+        await client.unsubscribe(thread.id)
+        await self._database.write(
+            threads.remember,
+            home=self._home,
+            thread_id=thread.id,
+            project_id=project.project_id,
+            name=shown,
+            made_here=True,
+        )
+        made_at = thread.created_at or time.time()
+        return Target(project, thread.id, shown, "created_new", True, made_at, warning)
+
+    async def _in_project(self, project: Project, thread_id: str) -> Target:
+        client = await self._pool.client()
+        thread = await client.thread(thread_id)
+        if not projects.belongs(thread, project):
+            raise ThreadNotFound(f"Thread not found: {thread_id}", threadId=thread_id)
+        return Target(project, thread.id, _name(thread))
+
+    async def _probe(self, client: CodexClient, thread: Thread) -> CodexThread | None:
+        """A remembered thread as Codex has it. Only "there is no such thread" makes the hub forget it."""
+        try:
+            return await client.thread(thread.thread_id)
+        except ThreadNotFound:
+            await self._database.write(threads.forget, self._home, thread.thread_id)
+            return None
+        except HubError:
+            return CodexThread(thread.thread_id, thread.name, "", thread.project_id, "unknown", None, None)
+
+
+def _name(thread: CodexThread) -> str:
+    return thread.name or thread.preview or thread.id
+
+
+def _row(thread: CodexThread, project: Project, remembered: Thread | None) -> ThreadRow:
+    return ThreadRow(
+        thread.id,
+        _name(thread),
+        thread.status,
+        project.project_id,
+        thread.cwd,
+        thread.updated_at or (remembered.last_used_at if remembered else None),
+        remembered,
+    )
+
+
+def _matches(rows: list[ThreadRow]) -> list[dict[str, Any]]:
+    return [{"threadId": row.thread_id, "name": row.name} for row in rows[:MATCHES_SHOWN]]

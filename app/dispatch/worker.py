@@ -1,0 +1,113 @@
+"""When to work: claims what is due while slots are free, keeps leases alive, picks up what others left behind."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from app.bus import Bus, BusClosed
+from app.dispatch.callbacks import Callbacks
+from app.dispatch.runner import Runner
+from app.models import Dispatch, Lease, Topic
+from app.settings import Settings
+from app.storage import leases
+from app.storage.database import Database, Tx
+
+POLL_SEC = 5.0
+"""Hints may be lost, and leases of other hubs run out without one."""
+TROUBLE_PAUSE_SEC = 1.0
+
+logger = logging.getLogger("relay_hub.dispatch")
+
+
+class Worker:
+    """One hub's share of the work: a task for each dispatch that it holds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        bus: Bus,
+        owner: str,
+        runner: Runner,
+        callbacks: Callbacks,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._bus = bus
+        self._owner = owner
+        self._runner = runner
+        self._callbacks = callbacks
+        self._home = str(settings.codex_home)
+        self._running: dict[Lease, asyncio.Task[None]] = {}
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Work until the block ends; then stop where we are and let others go on from there at once."""
+        if self._database.is_sqlite:
+            # The file has one hub: whoever held a lease before is gone.
+            await self._database.write(leases.expire)
+        loops = [asyncio.create_task(self._work()), asyncio.create_task(self._keep_leases())]
+        try:
+            yield
+        finally:
+            for task in (*loops, *self._running.values()):
+                task.cancel()
+            await asyncio.gather(*loops, *self._running.values(), return_exceptions=True)
+            await self._database.write(leases.expire, self._owner)
+
+    async def _work(self) -> None:
+        with self._bus.subscribe(Topic.DISPATCHES) as hints:
+            while True:
+                try:
+                    await self._take_all()
+                    await self._callbacks.send_due()
+                    await hints.wait(POLL_SEC)
+                except BusClosed:
+                    return
+                except Exception:
+                    logger.exception("taking work failed, trying again")
+                    await asyncio.sleep(TROUBLE_PAUSE_SEC)
+
+    async def _take_all(self) -> None:
+        free = self._settings.max_turns - len(self._running)
+        if free <= 0:
+            return
+        for dispatch, lease, left_behind in await self._database.write(self._take, free):
+            task = asyncio.create_task(self._runner.run(dispatch, lease, left_behind))
+            self._running[lease] = task
+            task.add_done_callback(partial(self._done, lease))
+
+    def _take(self, tx: Tx, free: int) -> list[tuple[Dispatch, Lease, bool]]:
+        """Take up to `free` dispatches; what was left behind comes first, its threads are blocked by it."""
+        taken: list[tuple[Dispatch, Lease, bool]] = []
+        for take, left_behind in ((leases.take_over, True), (leases.claim, False)):
+            while len(taken) < free and (found := take(tx, self._home, self._owner, self._settings.lease_sec)):
+                taken.append((*found, left_behind))
+        return taken
+
+    def _done(self, lease: Lease, _task: asyncio.Task[None]) -> None:
+        del self._running[lease]
+        self._bus.publish([Topic.DISPATCHES])
+
+    async def _keep_leases(self) -> None:
+        lease_sec = self._settings.lease_sec
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(lease_sec / 3)
+            working = list(self._running.items())
+            held: set[Lease] = set()
+            try:
+                held = await self._database.write(leases.renew, self._owner, lease_sec)
+                renewed = time.monotonic()
+            except Exception:
+                logger.exception("renewing leases failed")
+                if time.monotonic() - renewed < lease_sec:
+                    continue
+            for lease, task in working:
+                if lease not in held and not task.done():
+                    # Somebody else may work on it by now; two of us in one thread would be worse than none.
+                    logger.warning("the lease of dispatch %s is lost, leaving it", lease.dispatch_id)
+                    task.cancel()

@@ -1,0 +1,197 @@
+"""Wire shapes that MCP and the JSON API share. Keys are stable and camelCase, but for the seed's messages."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic.alias_generators import to_camel
+
+from app.dispatch.recovery import Standing
+from app.errors import BadRequest
+from app.models import CallbackStatus, Dispatch, DispatchRequest, DispatchStatus, Message
+
+
+def iso(seconds: float | None) -> str | None:
+    """Unix seconds as `YYYY-MM-DDTHH:MM:SS.mmmZ`."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[str, BeforeValidator(lambda value: iso(value) if isinstance(value, float) else value)]
+Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Seconds = Annotated[int, Field(ge=1, le=3600)]
+
+
+class MessageOut(BaseModel):
+    """A message. `reply_to` and `dispatch_id` are left out where there is none."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    ts: float = Field(description="Unix seconds.")
+    target: str = Field(description="The channel.")
+    sender: str
+    text: str
+    source: str = Field(description="The door it came through.")
+    reply_to: int | None = None
+    dispatch_id: str | None = None
+
+
+def message_json(message: Message) -> dict[str, Any]:
+    return MessageOut.model_validate(message).model_dump(exclude_none=True)
+
+
+def messages_json(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    return [message_json(message) for message in messages]
+
+
+class Wire(BaseModel):
+    """camelCase outside, snake_case inside; what is not known is refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+class DispatchIn(Wire):
+    """A request for a thread of a project."""
+
+    project_id: Id = Field(description="From relay_list_projects.")
+    message: Text
+    thread_id: Id | None = Field(None, description="This thread exactly; never creates one.")
+    thread_name: Name | None = Field(None, description="The thread of exactly this name.")
+    query: Id | None = Field(None, description="Part of id, name or status of one thread.")
+    create_if_missing: bool = Field(False, description="Make a thread if none matches.")
+    timeout_sec: Seconds | None = None
+
+    def request(self, callback_thread_id: str | None = None) -> DispatchRequest:
+        return DispatchRequest(**self.model_dump(exclude={"callback_thread_id"}), callback_thread_id=callback_thread_id)
+
+
+class DispatchAsyncIn(DispatchIn):
+    """A request that is accepted now and worked on later."""
+
+    callback_thread_id: Id | None = Field(None, description="Thread to tell how it ended.")
+
+    def request(self, callback_thread_id: str | None = None) -> DispatchRequest:
+        return super().request(callback_thread_id or self.callback_thread_id)
+
+
+class AcceptedOut(Wire):
+    """The receipt of an accepted dispatch."""
+
+    dispatch_id: str
+    project_id: str
+    thread_id: str
+    thread_name: str
+    created: bool
+    resolution: str
+    accepted_at: Time
+    callback_requested: bool
+    state_path: str
+
+    @classmethod
+    def of(cls, dispatch: Dispatch, state_path: str) -> "AcceptedOut":
+        own = {name: getattr(dispatch, name) for name in cls.model_fields if name in Dispatch.model_fields}
+        return cls(
+            **own,
+            dispatch_id=dispatch.id,
+            callback_requested=dispatch.callback_thread_id is not None,
+            state_path=state_path,
+        )
+
+
+class DispatchOut(Wire):
+    """A dispatch as it stands, every field always present."""
+
+    dispatch_id: str
+    project_id: str
+    thread_id: str
+    thread_name: str
+    message: str
+    timeout_sec: int | None
+    created: bool
+    resolution: str
+    turn_id: str | None
+    dispatch_status: DispatchStatus
+    callback_thread_id: str | None
+    callback_status: CallbackStatus
+    callback_turn_id: str | None
+    reply_text: str | None
+    error_code: str | None
+    error_message: str | None
+    callback_error_code: str | None
+    callback_error_message: str | None
+    created_at: Time
+    accepted_at: Time
+    updated_at: Time
+    callback_delivered_at: Time | None
+    timing_ms: int | None
+    warning: str | None
+    attempt: int
+    dispatch_lease_active: bool
+    thread_lease_active: bool
+    recovery_suggested: str | None
+    state_path: str
+
+    @classmethod
+    def of(cls, standing: Standing, state_path: str) -> "DispatchOut":
+        dispatch = standing.dispatch
+        own = {name: getattr(dispatch, name) for name in cls.model_fields if name in Dispatch.model_fields}
+        own["warning"] = " | ".join(filter(None, (dispatch.warning, standing.advice))) or None
+        return cls(
+            **own,
+            dispatch_id=dispatch.id,
+            dispatch_status=dispatch.status,
+            dispatch_lease_active=standing.dispatch_lease_active,
+            thread_lease_active=standing.thread_lease_active,
+            recovery_suggested=standing.suggested,
+            state_path=state_path,
+        )
+
+
+NOT_IN_STATUS = {"message", "timeout_sec", "callback_turn_id", "created_at", "callback_delivered_at", "attempt"}
+NULLABLE_IN_STATUS = ("callbackThreadId", "turnId")
+
+
+def status_json(standing: Standing, state_path: str) -> dict[str, Any]:
+    """The short form that MCP answers: empty fields are left out, but for two that callers always look at."""
+    shown = DispatchOut.of(standing, state_path).model_dump(by_alias=True, mode="json", exclude=NOT_IN_STATUS)
+    shown["warning"] = standing.advice
+    return {key: value for key, value in shown.items() if value is not None or key in NULLABLE_IN_STATUS}
+
+
+def explain(error: ValidationError) -> BadRequest:
+    """The first thing that is wrong with an input, in words that name the field and the remedy."""
+    problem = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in problem["loc"]) or "input"
+    bounds = problem.get("ctx", {})
+    match problem["type"]:
+        case "missing" | "string_too_short":
+            text = f"{field} is required"
+        case "string_type":
+            text = f"{field} must be a string"
+        case "string_too_long":
+            text = f"{field} must have at most {bounds['max_length']} characters"
+        case "bool_type" | "bool_parsing":
+            text = f"{field} must be true or false"
+        case "int_type" | "int_parsing" | "int_from_float" | "int_parsing_size":
+            text = f"{field} must be a whole number"
+        case "greater_than_equal":
+            text = f"{field} must be at least {bounds['ge']}"
+        case "less_than_equal":
+            text = f"{field} must be at most {bounds['le']}"
+        case "extra_forbidden":
+            text = f"{field} is not known here; check its spelling"
+        case _:
+            text = f"{field}: {problem['msg']}"
+    return BadRequest(text, field=field)

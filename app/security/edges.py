@@ -1,0 +1,99 @@
+"""The outermost layer of the app: refuses who may not come in, bounds what comes in, marks what goes out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import ErrorCode, PayloadTooLarge, error_body
+from app.security.hosts import HostPolicy
+from app.settings import Settings
+
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class Edges:
+    """Plain ASGI middleware, so that it also covers /mcp, redirects, errors and what no route answers."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._policy = HostPolicy(settings.allowed_hosts)
+        self._max_body = settings.max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif refusal := self._refusal(scope, Headers(scope=scope)):
+            await refusal(scope, receive, _marked(send))
+        else:
+            await self._app(scope, self._bounded(receive), _marked(send))
+
+    def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._policy.admits_host(host):
+            text = f"Host {host!r} is not allowed. If you reach the hub under this name, add it to allowed_hosts."
+            return _refuse(421, ErrorCode.HOST_NOT_ALLOWED, text, host=host, setting="allowed_hosts")
+        if origin is not None and not self._policy.admits_origin(origin, host):
+            text = f"Requests from pages of {origin!r} are not allowed. To trust that host, add it to allowed_hosts."
+            return _refuse(403, ErrorCode.ORIGIN_NOT_ALLOWED, text, origin=origin, setting="allowed_hosts")
+        if origin is None and _media_type(headers) in FORMS and not scope["path"].startswith("/api/"):
+            # Browsers name the origin of every form they send; the API takes JSON alone and says so itself.
+            text = "Forms are taken from the hub's own pages only. Programs send JSON to /api."
+            return _refuse(403, ErrorCode.ORIGIN_NOT_ALLOWED, text, origin=None, setting="allowed_hosts")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._max_body:
+            return JSONResponse(self._too_large().as_json(), 413)
+        return None
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """A body without a length is counted as it comes."""
+        seen = 0
+
+        async def bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_body:
+                raise self._too_large()
+            return message
+
+        return bounded
+
+    def _too_large(self) -> PayloadTooLarge:
+        text = f"The request body is larger than max_body_bytes allows ({self._max_body} bytes)"
+        return PayloadTooLarge(text, setting="max_body_bytes")
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _refuse(status: int, code: ErrorCode, text: str, **details: Any) -> JSONResponse:
+    return JSONResponse(error_body(code, text, details), status)
+
+
+def _marked(send: Send) -> Send:
+    """Every answer carries the headers that keep pages and their readers safe."""
+
+    async def marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return marked

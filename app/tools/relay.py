@@ -1,0 +1,217 @@
+"""Tools for Codex threads, with the seed's names, arguments, payloads and texts."""
+
+from typing import Any
+
+from pydantic import Field
+
+from app.dispatch.service import ThreadOccupied
+from app.dispatch.targets import ThreadRow
+from app.hub import Hub
+from app.models import Dispatch, DispatchRequest
+from app.schemas import AcceptedOut, DispatchAsyncIn, DispatchIn, Id, Name, Seconds, Text, Wire, iso, status_json
+from app.tools.chat import NothingIn
+from app.tools.tool import Answer, Progress, Tool
+
+
+class ListThreadsIn(Wire):
+    project_id: Id
+    query: str = Field("", description="Part of id, name or status.")
+
+
+class CreateThreadIn(Wire):
+    project_id: Id
+    name: Name | None = None
+
+
+class SendWaitIn(Wire):
+    thread_id: Id
+    message: Text
+    timeout_sec: Seconds | None = None
+
+
+class StatusIn(Wire):
+    dispatch_id: Id
+
+
+class RelayTools:
+    """The relay tools of a hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._dispatches = hub.dispatches
+        self._state = hub.dispatches.state_path
+
+    async def list_projects(self, _given: NothingIn, _: Progress) -> Answer:
+        projects = await self._dispatches.projects()
+        lines = [f"Found {len(projects)} trusted project(s).", *(f"- {each.name}: {each.path}" for each in projects)]
+        none = "No trusted Codex projects were found. Open a folder in Codex and trust it."
+        return Answer({"projects": [each.as_json() for each in projects]}, "\n".join(lines) if projects else none)
+
+    async def list_threads(self, given: ListThreadsIn, _: Progress) -> Answer:
+        project, rows = await self._dispatches.threads(given.project_id, given.query)
+        threads = [_thread_json(row) for row in rows]
+        lines = [f"Found {len(rows)} thread(s) in {project.name}."]
+        lines += [
+            f"- {row['name']} [{row['threadId']}] status={row['status']} "
+            f"remembered={'yes' if row['remembered'] else 'no'} "
+            f"lastActivityAt={row['lastActivityAt'] or 'unknown'} lastUsedAt={row['lastUsedAt'] or 'unknown'}"
+            for row in threads
+        ]
+        none = f"No matching threads were found in {project.name}."
+        payload = {"project": project.as_json(), "threads": threads, "statePath": self._state}
+        return Answer(payload, "\n".join(lines) if rows else none)
+
+    async def create_thread(self, given: CreateThreadIn, _: Progress) -> Answer:
+        made = await self._dispatches.create_thread(given.project_id, given.name)
+        payload = {
+            "threadId": made.thread_id,
+            "name": made.thread_name,
+            "threadName": made.thread_name,
+            "projectId": made.project.project_id,
+            "projectName": made.project.name,
+            "created": True,
+            "createdAt": iso(made.created_at),
+            "lastUsedAt": iso(made.created_at),
+            "lastTurnId": None,
+            "statePath": self._state,
+            "warning": made.warning,
+        }
+        lines = [f"Created thread {made.thread_id} in {made.project.name}.", f"Name: {made.thread_name}"]
+        lines += [f"Relay state: {self._state}", *([f"Warning: {made.warning}"] if made.warning else [])]
+        return Answer(payload, "\n".join(lines))
+
+    async def send_wait(self, given: SendWaitIn, progress: Progress) -> Answer:
+        request = DispatchRequest(given.message, thread_id=given.thread_id, timeout_sec=given.timeout_sec)
+        return await self._send(request, progress)
+
+    async def dispatch(self, given: DispatchIn, progress: Progress) -> Answer:
+        return await self._send(given.request(), progress)
+
+    async def dispatch_async(self, given: DispatchAsyncIn, _: Progress) -> Answer:
+        dispatch = await self._dispatches.submit(given.request())
+        payload = AcceptedOut.of(dispatch, self._state).model_dump(by_alias=True, mode="json")
+        lines = [
+            f"Accepted async relay dispatch {dispatch.id}.",
+            f"Target thread: {dispatch.thread_name} [{dispatch.thread_id}] ({dispatch.resolution}).",
+            f"Callback requested: {'yes' if payload['callbackRequested'] else 'no'}.",
+            f"Relay state: {self._state}",
+        ]
+        return Answer(payload, "\n".join(lines))
+
+    async def status(self, given: StatusIn, _: Progress) -> Answer:
+        payload = status_json(await self._dispatches.standing(given.dispatch_id), self._state)
+        lines = [
+            f"Dispatch {payload['dispatchId']}: {payload['dispatchStatus']}.",
+            f"Callback: {payload['callbackStatus']}.",
+            f"Target thread: {payload['threadName']} [{payload['threadId']}].",
+            *_status_lines(payload),
+        ]
+        return Answer(payload, "\n".join(lines))
+
+    async def _send(self, request: DispatchRequest, progress: Progress) -> Answer:
+        settings = self._hub.settings
+        asked = request.timeout_sec or settings.turn_timeout_ms / 1000
+        try:
+            done = await self._dispatches.send(request, min(asked, settings.mcp_max_wait_sec), progress)
+        except ThreadOccupied as occupied:
+            return await self._busy(occupied.active)
+        payload = {
+            "projectId": done.project_id,
+            "projectName": self._dispatches.project_name(done.project_id),
+            "threadId": done.thread_id,
+            "threadName": done.thread_name,
+            "created": done.created,
+            "resolution": done.resolution,
+            "turnId": done.turn_id,
+            "replyText": done.reply_text,
+            "timingMs": done.timing_ms,
+            "lastUsedAt": iso(done.finished_at),
+            "statePath": self._state,
+            "warning": done.warning,
+        }
+        text = f"Received reply from thread {done.thread_id} ({done.resolution}).\n{done.reply_text}"
+        return Answer(payload, text)
+
+    async def _busy(self, active: Dispatch) -> Answer:
+        """No error: the caller learns what is in the way, and that nothing of its own was sent."""
+        status = status_json(await self._dispatches.standing(active.id), self._state)
+        payload = {**status, "busy": True, "newMessageDelivered": False}
+        lines = [
+            f"Target thread {active.thread_name} [{active.thread_id}] is still busy with relay dispatch {active.id}; "
+            "the new message was not delivered.",
+            *([f"Active turn: {active.turn_id}."] if active.turn_id else []),
+            f"Dispatch {active.id}: {payload['dispatchStatus']}.",
+            *_status_lines(payload),
+            f"Relay state: {self._state}",
+        ]
+        return Answer(payload, "\n".join(lines))
+
+
+def tools(hub: Hub) -> list[Tool]:
+    """The relay tools of a hub."""
+    relay = RelayTools(hub)
+    return [
+        Tool(
+            "relay_list_projects",
+            "List the projects that Codex trusts; projectId is the path.",
+            NothingIn,
+            relay.list_projects,
+            read_only=True,
+        ),
+        Tool(
+            "relay_list_threads",
+            "List a project's Codex threads, newest first.",
+            ListThreadsIn,
+            relay.list_threads,
+            read_only=True,
+        ),
+        Tool("relay_create_thread", "Make a Codex thread in a project.", CreateThreadIn, relay.create_thread),
+        Tool(
+            "relay_send_wait",
+            "Send a message to a Codex thread and wait for its reply. Look at busy and newMessageDelivered in the "
+            "answer. After turn_timeout the turn goes on: ask relay_dispatch_status for recoveryDispatchId.",
+            SendWaitIn,
+            relay.send_wait,
+        ),
+        Tool(
+            "relay_dispatch",
+            "Like relay_send_wait, to a thread found by id, exact name or query, in this order, or made if missing.",
+            DispatchIn,
+            relay.dispatch,
+        ),
+        Tool(
+            "relay_dispatch_async",
+            "Like relay_dispatch, but returns at once with a dispatchId; the work queues for its thread. Best for "
+            "anything long. callbackThreadId is a Codex thread to tell how it ended.",
+            DispatchAsyncIn,
+            relay.dispatch_async,
+        ),
+        Tool("relay_dispatch_status", "How a dispatch stands, and its reply.", StatusIn, relay.status, read_only=True),
+    ]
+
+
+def _status_lines(payload: dict[str, Any]) -> list[str]:
+    error = f"[{payload.get('errorCode')}] {payload.get('errorMessage')}" if payload.get("errorCode") else None
+    labelled = {
+        "Recovery": payload.get("recoverySuggested"),
+        "Reply": payload.get("replyText"),
+        "Error": error,
+        "Warning": payload.get("warning"),
+    }
+    return [f"{label}: {value}" for label, value in labelled.items() if value]
+
+
+def _thread_json(row: ThreadRow) -> dict[str, Any]:
+    known = row.remembered
+    return {
+        "threadId": row.thread_id,
+        "name": row.name,
+        "status": row.status,
+        "lastActivityAt": iso(row.last_activity_at),
+        "projectId": row.project_id,
+        "cwd": row.cwd,
+        "remembered": known is not None,
+        "createdAt": iso(known.created_at) if known else None,
+        "lastUsedAt": iso(known.last_used_at) if known else None,
+        "lastTurnId": known.last_turn_id if known else None,
+    }

@@ -1,0 +1,172 @@
+"""`kill -9` at any moment: what was acknowledged is there, and what was begun ends in a true state."""
+
+import asyncio
+import itertools
+import os
+import signal
+import threading
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes.model import FakeModel
+from tests.support.codex import CodexHome
+from tests.support.hub import HubProcess, Hubs
+from tests.support.mcp import agent
+from tests.support.processes import wait_until
+
+pytestmark = pytest.mark.anyio
+
+
+def ended(hub: HubProcess, dispatch_id: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = hub.client.get(f"/api/dispatches/{dispatch_id}").json()
+        return found if found["dispatchStatus"] in ("succeeded", "failed") else None
+
+    return wait_until(look, f"dispatch {dispatch_id} did not end\n{hub.log}", timeout=60) or {}
+
+
+def accept(hub: HubProcess, home: CodexHome, message: str, **more: Any) -> dict[str, Any]:
+    body = {"projectId": str(home.project), "message": message, "createIfMissing": True, **more}
+    accepted: dict[str, Any] = hub.client.post("/api/dispatches", json=body).json()
+    return accepted
+
+
+def test_every_acknowledged_message_survives_a_kill_under_load(hub: Hubs) -> None:
+    running = hub()
+    acknowledged: dict[str, int] = {}
+    enough = threading.Event()
+
+    def post(poster: int) -> None:
+        with httpx.Client(base_url=running.url, trust_env=False) as client:
+            for n in itertools.count():
+                text = f"{poster}/{n}"
+                try:
+                    answer = client.post("/api/messages", json={"target": "load", "sender": "s", "text": text})
+                except httpx.HTTPError:
+                    return
+                acknowledged[text] = answer.json()["posted"]
+                if len(acknowledged) > 300:
+                    enough.set()
+
+    posters = [threading.Thread(target=post, args=(n,)) for n in range(16)]
+    for poster in posters:
+        poster.start()
+    assert enough.wait(60)
+    running.kill()
+    for poster in posters:
+        poster.join(30)
+    running.start()
+    stored: list[dict[str, Any]] = []
+    while page := fetch(running, stored[-1]["id"] if stored else 0):
+        stored += page
+    ids = {message["text"]: message["id"] for message in stored}
+    assert len(ids) == len(stored)
+    assert acknowledged.items() <= ids.items()
+    new = running.client.post("/api/messages", json={"target": "load", "sender": "s", "text": "new"}).json()
+    assert new["posted"] > max(ids.values())
+
+
+def fetch(hub: HubProcess, since_id: int) -> list[dict[str, Any]]:
+    async def page() -> list[dict[str, Any]]:
+        async with agent(hub) as reader:
+            found = await reader.call("fetch_messages", target="load", since_id=since_id, limit=200)
+        return list(found["messages"])
+
+    return asyncio.run(page())
+
+
+def test_a_dispatch_that_was_accepted_and_not_begun_runs_once(
+    hub: Hubs, codex_home: CodexHome, model: FakeModel
+) -> None:
+    running = hub(**codex_home.settings)
+    first = accept(running, codex_home, "[[gate work]] first")
+    second = accept(running, codex_home, "second", threadId=first["threadId"])
+    model.wait_at_gate("work")
+    running.kill()
+    model.release("work")
+    running.start()
+    assert ended(running, second["dispatchId"])["replyText"] == "echo: second"
+    assert model.seen("second") == 1
+
+
+def test_a_turn_that_the_kill_cut_off_is_reported_and_not_run_again(
+    hub: Hubs, codex_home: CodexHome, model: FakeModel
+) -> None:
+    running = hub(**codex_home.settings)
+    accepted = accept(running, codex_home, "[[gate work]] careful")
+    model.wait_at_gate("work")
+    running.kill()
+    running.start()
+    done = ended(running, accepted["dispatchId"])
+    assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "turn_interrupted")
+    assert model.seen("careful") == 1
+    again = accept(running, codex_home, "again", threadId=accepted["threadId"])
+    assert ended(running, again["dispatchId"])["replyText"] == "echo: again"
+
+
+def test_an_app_server_that_dies_is_noticed_at_once_and_its_thread_is_free(
+    hub: Hubs, codex_home: CodexHome, model: FakeModel
+) -> None:
+    running = hub(**codex_home.settings)
+    accepted = accept(running, codex_home, "[[gate work]] doomed")
+    model.wait_at_gate("work")
+    (app_server,) = [pid for pid, text in running.children.items() if "app-server" in text]
+    os.kill(app_server, signal.SIGKILL)
+    done = ended(running, accepted["dispatchId"])
+    assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "app_server_unavailable")
+    assert model.seen("doomed") == 1
+    again = accept(running, codex_home, "again", threadId=accepted["threadId"])
+    assert ended(running, again["dispatchId"])["replyText"] == "echo: again"
+
+
+def test_a_clean_stop_hands_over_and_leaves_no_app_server(hub: Hubs, codex_home: CodexHome, model: FakeModel) -> None:
+    running = hub(**codex_home.settings)
+    first = accept(running, codex_home, "[[gate work]] first")
+    second = accept(running, codex_home, "second", threadId=first["threadId"])
+    model.wait_at_gate("work")
+    running.stop()
+    assert running.children == {}
+    running.start()
+    assert ended(running, first["dispatchId"])["errorCode"] == "turn_interrupted"
+    assert ended(running, second["dispatchId"])["replyText"] == "echo: second"
+
+
+def test_the_hub_stops_although_pages_and_agents_wait(hub: Hubs, codex_home: CodexHome, model: FakeModel) -> None:
+    running = hub(**codex_home.settings)
+
+    async def wait_for_the_end() -> None:
+        async with agent(running) as claude:
+            asking = asyncio.create_task(
+                claude.client.call_tool(
+                    "relay_dispatch",
+                    {"projectId": str(codex_home.project), "message": "[[gate work]]", "createIfMissing": True},
+                )
+            )
+            await asyncio.to_thread(model.wait_at_gate, "work")
+            await asyncio.to_thread(running.stop, 10)
+            await asyncio.wait([asking])
+
+    with running.client.stream("GET", "/live/channels/proj-x") as page:
+        assert page.status_code == 200
+        asyncio.run(wait_for_the_end())
+
+
+@pytest.mark.parametrize("moment_ms", [0, 20, 60, 120, 250])
+def test_a_kill_at_any_moment_of_a_turn_leaves_a_true_state_and_never_sends_twice(
+    hub: Hubs, codex_home: CodexHome, model: FakeModel, moment_ms: int
+) -> None:
+    running = hub(**codex_home.settings)
+    warm = accept(running, codex_home, "warm")
+    ended(running, warm["dispatchId"])
+    accepted = accept(running, codex_home, "[[slow 0.2]] unique", threadId=warm["threadId"])
+    threading.Event().wait(moment_ms / 1000)
+    running.kill()
+    running.start()
+    done = ended(running, accepted["dispatchId"])
+    if done["dispatchStatus"] == "succeeded":
+        assert done["replyText"] == "echo: unique"
+    else:
+        assert done["errorCode"] == "turn_interrupted"
+    assert model.seen("unique") <= 1

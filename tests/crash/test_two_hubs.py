@@ -1,0 +1,59 @@
+"""Two hubs on one PostgreSQL: peers that see each other's work and take it over."""
+
+from typing import Any
+
+import pytest
+
+from tests.fakes.model import FakeModel
+from tests.support.codex import CodexHome
+from tests.support.hub import HubProcess, Hubs
+from tests.support.mcp import agent
+from tests.support.processes import wait_until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_one_hub_is_told_the_other_one_shows_and_pushes(hub: Hubs, postgres_url: str) -> None:
+    first, second = (hub(database_url=postgres_url) for _ in range(2))
+    with second.client.stream("GET", "/live/channels/proj-x?after=0") as page:
+        lines = page.iter_lines()
+        async with agent(first) as claude:
+            posted = await claude.call("post_message", target="proj-x", sender="claude", text="hello over there")
+        told = next(line for line in lines if line.startswith("id: "))
+    assert told == f"id: {posted['posted']}"
+    (message,) = second.client.get("/api/messages").json()["messages"]
+    assert message["text"] == "hello over there"
+
+
+def test_a_hub_that_dies_is_inherited_by_the_other(
+    hub: Hubs, postgres_url: str, codex_home: CodexHome, model: FakeModel
+) -> None:
+    settings: dict[str, Any] = {**codex_home.settings, "database_url": postgres_url, "lease_sec": 2}
+    first, second = (hub(**settings) for _ in range(2))
+    body = {"projectId": str(codex_home.project), "message": "[[gate work]] once", "createIfMissing": True}
+    begun = first.client.post("/api/dispatches", json=body).json()
+    waiting = {"projectId": str(codex_home.project), "threadId": begun["threadId"], "message": "then this"}
+    model.wait_at_gate("work")
+    follower = first.client.post("/api/dispatches", json=waiting).json()
+    # Either may have claimed it: the one whose Codex works is the one to die.
+    worker, heir = (first, second) if is_working(first) else (second, first)
+    worker.kill()
+
+    def ended(dispatch_id: str) -> dict[str, Any] | None:
+        found: dict[str, Any] = heir.client.get(f"/api/dispatches/{dispatch_id}").json()
+        return found if found["dispatchStatus"] in ("succeeded", "failed") else None
+
+    done = wait_until(lambda: ended(begun["dispatchId"]), f"nobody took it over\n{heir.log}", timeout=60) or {}
+    assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "turn_interrupted")
+    then = wait_until(lambda: ended(follower["dispatchId"]), f"the next one waits\n{heir.log}", timeout=60) or {}
+    assert then["replyText"] == "echo: then this"
+    assert model.seen("once") == 1
+    assert model.seen("then this") == 1
+
+
+def is_working(hub: HubProcess) -> bool:
+    (dispatch,) = (
+        each for each in hub.client.get("/api/dispatches").json()["dispatches"] if each["dispatchStatus"] == "running"
+    )
+    log = (hub.folder.parent / "log" / "activity.log").read_text()
+    return f'dispatch_started {{"id": "{dispatch["dispatchId"]}"' in log
