@@ -1,0 +1,129 @@
+"""From templates to HTML: pages, and the fragments that pages and live streams share."""
+
+import asyncio
+import zlib
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from app.dispatch.recovery import Standing
+from app.models import Dispatch, DispatchEvent, Message
+from app.schemas import iso
+from app.settings import ROOT
+from app.ui.addresses import channel_url
+from app.ui.markdown import Markdown
+
+CACHE_CHARS = 32 * 1024 * 1024
+"""How much rendered HTML is kept; a message takes about twice its text."""
+THEME_COOKIE = "relay_theme"
+THEMES = ("light", "dark")
+HUES = 8
+"""Colours for senders; static/css/colors.css defines as many."""
+
+
+def asset_folder(name: str) -> Path:
+    """The folder `templates` or `static`: inside the package in a wheel, beside it in a checkout."""
+    packed = Path(__file__).resolve().parent.parent / name
+    return packed if packed.is_dir() else ROOT / name
+
+
+def error_page(status: int, title: str, message: str, theme: str = "") -> str:
+    """A whole page that says what went wrong."""
+    return Renderer().render("error.html", status=status, title=title, message=message, theme=theme, origin="")
+
+
+class Renderer:
+    """The templates, and a bounded cache of fragments: what does not change is rendered once for all readers."""
+
+    def __init__(self) -> None:
+        self._env = Environment(
+            loader=FileSystemLoader(asset_folder("templates")),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._env.globals |= {"asset": _Assets().url, "channel_url": channel_url}
+        self._env.filters |= {"duration": _duration, "hue": _hue, "iso": iso, "markdown": Markdown().render}
+        self._fragments: OrderedDict[Hashable, Markup] = OrderedDict()
+        self._chars = 0
+        self._turn = asyncio.Lock()
+
+    def render(self, template: str, **values: Any) -> str:
+        return self._env.get_template(template).render(values)
+
+    def page(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """The answer to a request for a page."""
+        theme = request.cookies.get(THEME_COOKIE, "")
+        values |= {"theme": theme if theme in THEMES else "", "origin": str(request.base_url).rstrip("/")}
+        return HTMLResponse(self.render(template, **values), status, {"Cache-Control": "no-cache"})
+
+    async def message(self, message: Message) -> Markup:
+        """Messages never change."""
+        return await self._fragment("channels/_message.html", message.id, message=message)
+
+    async def dispatch(self, dispatch: Dispatch) -> Markup:
+        """A dispatch's line in the list."""
+        return await self._fragment("dispatches/_dispatch.html", (dispatch.id, dispatch.updated_at), dispatch=dispatch)
+
+    async def dispatch_detail(self, standing: Standing, history: Sequence[DispatchEvent]) -> Markup:
+        """All about a dispatch: the body of its page."""
+        version = (standing.dispatch.id, standing.dispatch.updated_at, len(history), standing.advice)
+        values = {"dispatch": standing.dispatch, "advice": standing.advice, "history": history}
+        return await self._fragment("dispatches/_detail.html", version, **values)
+
+    async def _fragment(self, template: str, key: Hashable, **values: Any) -> Markup:
+        """A piece of a page, rendered once for each template and key while the cache holds it.
+
+        Texts can be long, so this happens in a thread; one at a time, so that readers who ask for the same piece
+        together find it made by the first of them.
+        """
+        if (template, key) not in self._fragments:
+            async with self._turn:
+                if (template, key) not in self._fragments:
+                    html = await asyncio.to_thread(self.render, template, **values)
+                    return self._keep((template, key), Markup(html))  # noqa: S704
+        self._fragments.move_to_end((template, key))
+        return self._fragments[template, key]
+
+    def _keep(self, key: Hashable, html: Markup) -> Markup:
+        self._fragments[key] = html
+        self._chars += len(html)
+        while self._chars > CACHE_CHARS:
+            self._chars -= len(self._fragments.popitem(last=False)[1])
+        return html
+
+
+class _Assets:
+    """Addresses of static files that change with their content, so that browsers never mix two versions of the hub."""
+
+    def __init__(self) -> None:
+        self._urls: dict[str, str] = {}
+
+    def url(self, name: str) -> str:
+        if name not in self._urls:
+            content = (asset_folder("static") / name).read_bytes()
+            self._urls[name] = f"/static/{name}?v={zlib.crc32(content):08x}"
+        return self._urls[name]
+
+
+def _hue(name: str) -> int:
+    return zlib.crc32(name.encode()) % HUES
+
+
+def _duration(milliseconds: int) -> str:
+    """`850 ms`, `12.3 s`, `4 min 5 s`, `2 h 3 min`."""
+    seconds = milliseconds / 1000
+    if seconds < 1:
+        return f"{milliseconds} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,50 @@
+// A reader at the end stays at the end; one who has scrolled up is left alone and told of what is new.
+const NEAR = 40;
+const MOST_MESSAGES = 500;
+const page = document.scrollingElement;
+const list = document.getElementById("messages");
+const unseen = document.getElementById("unseen");
+const older = document.getElementById("older");
+let following = !location.hash || isAtEnd();
+let count = 0;
+
+function isAtEnd() {
+  return page.scrollHeight - page.scrollTop - innerHeight < NEAR;
+}
+
+function toEnd() {
+  page.scrollTop = page.scrollHeight;
+}
+
+function seen() {
+  count = 0;
+  unseen.hidden = true;
+}
+
+function trim() {
+  while (list.children.length > MOST_MESSAGES) {
+    list.firstElementChild.remove();
+    older.hidden = false;
+  }
+}
+
+if (unseen) {
+  addEventListener("scroll", () => {
+    following = isAtEnd();
+    if (following) seen();
+  }, { passive: true });
+  unseen.addEventListener("click", toEnd);
+  list.addEventListener("arrived", () => {
+    if (following) {
+      trim();
+      toEnd();
+    } else {
+      count += 1;
+      unseen.textContent = `${count} new ${count === 1 ? "message" : "messages"}`;
+      unseen.hidden = false;
+    }
+  });
+  new ResizeObserver(() => following && toEnd()).observe(document.getElementById("composer"));
+  addEventListener("resize", () => following && toEnd());
+  if (following) toEnd();
+}
