@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from app.settings import Settings
 
 QUIET_PATHS = frozenset({"/", "/api/messages", "/api/channels", "/healthz", "/docs", "/openapi.json"})
 """What pollers and pages ask all the time; their lines would hide the others."""
+PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 STOP_SEC = 5
 """How long open streams may delay the stop."""
 
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command, config = given.pop("command"), given.pop("config")
     try:
         loaded = load(flags=given, config=config)
-        for warning in loaded.warnings:
+        for warning in (*loaded.warnings, *_exposed(loaded.settings)):
             sys.stderr.write(f"warning: {warning}\n")
         return _show(loaded) if command == "config" else _serve(loaded.settings)
     except CannotStart as error:
@@ -88,6 +90,12 @@ def _serve(settings: Settings) -> int:
     return 0 if server.started else 2
 
 
+def _exposed(settings: Settings) -> list[str]:
+    if settings.host.strip("[]") in ("127.0.0.1", "localhost", "::1"):
+        return []
+    return [f"host is {settings.host}: whoever can reach this machine can read all channels and run Codex turns"]
+
+
 def _plain_failure(app: FastAPI) -> ASGIApp:
     """The app, which tells why it cannot start in a sentence instead of a traceback."""
 
@@ -106,7 +114,7 @@ def _plain_failure(app: FastAPI) -> ASGIApp:
 def _show(loaded: Loaded) -> int:
     for name in Settings.model_fields:
         value = getattr(loaded.settings, name)
-        shown = ",".join(value) if isinstance(value, tuple) else value
+        shown = ",".join(value) if isinstance(value, tuple) else PASSWORD.sub(r"\1***@", str(value))
         sys.stdout.write(f"{name} = {shown}  ({loaded.sources.get(name, 'default')})\n")
     return 0
 

@@ -17,6 +17,9 @@ from pydantic import ValidationError
 from app.errors import CannotStart
 from app.settings import ENV_PREFIX, Settings
 
+FOR_OTHERS = (f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}TEST_")
+"""Variables under our prefix that are not settings."""
+
 
 class SettingsError(CannotStart):
     """A setting is unknown or has a value that cannot work; the text names it and says what to do."""
@@ -42,13 +45,16 @@ def load(
         SettingsError: a key is unknown or a value does not fit.
     """
     environ = os.environ if environ is None else environ
-    path = config or Path(environ.get(f"{ENV_PREFIX}CONFIG", "config.json"))
+    named = config or environ.get(f"{ENV_PREFIX}CONFIG")
+    path = Path(named or "config.json")
+    if named and not path.is_file():
+        raise SettingsError(f"There is no settings file {path}")
     file_values, warnings = _read_file(path)
     _refuse_unknown(file_values, str(path))
     own = {
         name.removeprefix(ENV_PREFIX).lower(): value
         for name, value in environ.items()
-        if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG" and not name.startswith(f"{ENV_PREFIX}TEST_")
+        if value and name.startswith(ENV_PREFIX) and not name.startswith(FOR_OTHERS)
     }
     _refuse_unknown(own, "the environment", ENV_PREFIX)
 

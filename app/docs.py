@@ -38,8 +38,16 @@ def add(app: FastAPI, tools: Sequence[Tool], renderer: Renderer) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            generate()["paths"]["/mcp"] = {"post": MCP_OPERATION}
+            _correct(generate()["paths"])
         assert app.openapi_schema is not None
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _correct(paths: dict[str, dict[str, Any]]) -> None:
+    """Add the route that FastAPI cannot see, and drop the error form that none of ours has."""
+    paths["/mcp"] = {"post": MCP_OPERATION}
+    for methods in paths.values():
+        for operation in methods.values():
+            operation["responses"].pop("422", None)

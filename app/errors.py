@@ -16,6 +16,7 @@
     ├── ReplyMissing            502
     ├── AppServerUnavailable    503   retryable
     └── InternalError           500
+        └── NoAnswer            retryable
 
 The hub raises these and nothing else on purpose. Each door turns them into its own form: HTTP through
 `as_json`, MCP through `as_structured`.
@@ -70,6 +71,7 @@ class HubError(Exception):
         """The structured content of an MCP tool error."""
         return {
             "relayCode": self.code.value,
+            "rpcCode": self.rpc_code,
             "message": self.message,
             "retryable": self.retryable,
             **self.details,
@@ -169,6 +171,12 @@ class AppServerUnavailable(HubError):
 
 class InternalError(HubError):
     pass
+
+
+class NoAnswer(InternalError):
+    """Codex did not answer a request in time; what became of the request is not known."""
+
+    retryable = True
 
 
 def from_code(code: str | None, message: str | None, **details: Any) -> HubError:

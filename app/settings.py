@@ -36,8 +36,9 @@ Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments)]
 Sandbox = Literal["read-only", "workspace-write", "danger-full-access"]
 
 
-def _log_folder() -> Path:
-    return (ROOT if (ROOT / "pyproject.toml").is_file() else _data_dir()) / "log"
+def _log_folder(settings: dict[str, Any]) -> Path:
+    """In a checkout its own folder log/, elsewhere one beside the data."""
+    return Path(ROOT if (ROOT / "pyproject.toml").is_file() else settings.get("data_dir", ".")) / "log"
 
 
 def _data_dir() -> Path:
@@ -86,7 +87,7 @@ class Settings(BaseModel):
     )
 
     log_path: Path = Field(
-        default_factory=lambda: _log_folder() / "claude_codex.log",
+        default_factory=lambda settings: _log_folder(settings) / "claude_codex.log",
         description="Activity log: what happened, never what was said.",
         json_schema_extra=_aliases("CLAUDE_CODEX_LOG_PATH"),
     )
@@ -109,7 +110,7 @@ class Settings(BaseModel):
         json_schema_extra=_aliases("CLAUDE_CODEX_LOG_BACKUP_COUNT"),
     )
     channel_log_path: Path = Field(
-        default_factory=lambda: _log_folder() / "channel_messages.log",
+        default_factory=lambda settings: _log_folder(settings) / "channel_messages.log",
         description="Archive of every message, with its text.",
         json_schema_extra=_aliases("CLAUDE_CODEX_CHANNEL_LOG_PATH"),
     )

@@ -81,7 +81,8 @@ class Watch:
 
 class CodexClient:
     """One app-server. Every method raises AppServerUnavailable when it is gone, TargetBusy when
-    another Codex holds the thread, ThreadNotFound, and InternalError for what is unforeseen."""
+    another Codex holds the thread, ThreadNotFound, NoAnswer when it is silent for too long, and InternalError for
+    what is unforeseen."""
 
     def __init__(self, transport: Transport, settings: Settings, answer: Answer | None = None) -> None:
         self._timeout = settings.codex_request_timeout_ms / 1000

@@ -8,6 +8,7 @@ from app.errors import (
     AppServerUnavailable,
     HubError,
     InternalError,
+    NoAnswer,
     TargetBusy,
     TargetTurnFailed,
     ThreadNotFound,
@@ -38,7 +39,7 @@ def translated(thread_id: str | None = None) -> Iterator[None]:
     except ConnectionClosed as error:
         raise unavailable(str(error)) from error
     except RequestTimedOut as error:
-        raise InternalError(str(error), cause=str(error)) from error
+        raise NoAnswer(str(error), cause=str(error)) from error
 
 
 def unavailable(reason: str) -> AppServerUnavailable:

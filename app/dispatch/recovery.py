@@ -113,7 +113,7 @@ class Standing:
 
 
 def standing(dispatch: Dispatch, leased_threads: set[str]) -> Standing:
-    """`leased_threads` are the threads of its home in which a worker is busy now."""
+    """`leased_threads` are the threads in which a worker is busy now."""
     held = dispatch.owner is not None and (dispatch.lease_expires_at or 0) > time.time()
     on_thread = dispatch.thread_id in leased_threads
     suggested, advice = suggestion(dispatch, held, on_thread) or (None, None)

@@ -11,7 +11,8 @@ from app.codex.protocol import TurnLog, turn_result
 from app.dispatch import callbacks, recovery
 from app.dispatch.envelopes import delegated
 from app.dispatch.recovery import Action, Writer
-from app.errors import ErrorCode, HubError, InternalError, TargetBusy, ThreadNotFound
+from app.dispatch.targets import Targets
+from app.errors import ErrorCode, HubError, InternalError, NoAnswer, TargetBusy, ThreadNotFound
 from app.logs import Logs
 from app.models import Dispatch, DispatchStatus, Lease, Origin, Outcome
 from app.settings import Settings
@@ -20,6 +21,7 @@ from app.storage.database import Database, Tx
 
 BUSY_PAUSE_SEC = 5.0
 """Between looks at a thread that another Codex holds; nothing tells us when it lets go."""
+LONGEST_PAUSE_SEC = 60.0
 QUIET_SEC = 30.0
 """Silence after which the thread is asked whether its turn has ended: a completion can get lost."""
 LET_GO_SEC = 2.0
@@ -33,10 +35,11 @@ logger = logging.getLogger("relay_hub.dispatch")
 class Runner:
     """Runs dispatches that somebody else has claimed."""
 
-    def __init__(self, settings: Settings, database: Database, pool: Pool, logs: Logs) -> None:
+    def __init__(self, settings: Settings, database: Database, pool: Pool, targets: Targets, logs: Logs) -> None:
         self._settings = settings
         self._database = database
         self._pool = pool
+        self._targets = targets
         self._logs = logs
 
     async def run(self, dispatch: Dispatch, lease: Lease, left_behind: bool) -> None:
@@ -53,7 +56,7 @@ class Runner:
             logger.warning("%s", lost)
 
     async def _deliver(self, dispatch: Dispatch, lease: Lease) -> Outcome | None:
-        """Send the message and follow its turn. None: it waits, because another Codex has the thread."""
+        """Send the message and follow its turn. None: the dispatch is left for later."""
         try:
             client = await self._pool.client(dispatch.thread_id)
             with client.watch(dispatch.thread_id) as watch:
@@ -62,10 +65,15 @@ class Runner:
                     return await self._send(client, watch, dispatch, lease)
                 finally:
                     await self._let_go(client, dispatch)
-        except TargetBusy as busy:
-            if dispatch.origin is Origin.WAIT:
-                return _failed(busy)
-            await self._database.write(leases.release, lease, busy.message, BUSY_PAUSE_SEC)
+        except _NotSent as not_sent:
+            error = not_sent.error
+            if dispatch.origin is Origin.WAIT or not error.retryable:
+                return _failed(error)
+            await self._database.write(leases.release, lease, error.message, _pause(lease))
+            return None
+        except NoAnswer as error:
+            # The message may be on its way. The thread knows; whoever takes the dispatch over asks it.
+            await self._database.write(leases.postpone, lease, error.message, BUSY_PAUSE_SEC)
             return None
         except HubError as error:
             return _failed(error)
@@ -79,11 +87,17 @@ class Runner:
         """Load the thread and hold it.
 
         Raises:
-            TargetBusy: a turn runs in it, ours would be mixed into it.
+            _NotSent: trust was withdrawn, the thread is gone, or somebody is at work in it: our message would be
+                mixed into that turn.
         """
-        thread = await client.resume(dispatch.thread_id, self._settings.codex_sandbox)
-        if thread.status == "active":
-            raise TargetBusy(f"Thread {dispatch.thread_id} is already active in Codex.", threadId=dispatch.thread_id)
+        try:
+            await self._targets.project(dispatch.project_id)
+            thread = await client.resume(dispatch.thread_id, self._settings.codex_sandbox)
+            if thread.status == "active":
+                text = f"Thread {dispatch.thread_id} is already active in Codex."
+                raise TargetBusy(text, threadId=dispatch.thread_id)
+        except HubError as error:
+            raise _NotSent(error) from error
 
     async def _send(self, client: CodexClient, watch: Watch, dispatch: Dispatch, lease: Lease) -> Outcome:
         text = delegated(dispatch.message, self._settings.envelope)
@@ -127,10 +141,11 @@ class Runner:
 
     async def _ask(self, client: CodexClient, dispatch: Dispatch, log: TurnLog) -> Outcome | None:
         """The outcome, if the thread says that the turn has ended although nobody told us."""
-        for turn in await client.turns(dispatch.thread_id):
-            if turn.id == log.turn_id and turn.ended:
-                result = turn_result(turn)
-                return recovery.ended(turn.id, result.status, result.reply, result.error)
+        with contextlib.suppress(NoAnswer):
+            for turn in await client.turns(dispatch.thread_id):
+                if turn.id == log.turn_id and turn.ended:
+                    result = turn_result(turn)
+                    return recovery.ended(turn.id, result.status, result.reply, result.error)
         return None
 
     def _deadline(self, dispatch: Dispatch) -> float | None:
@@ -219,6 +234,19 @@ class Runner:
             timing_ms=finished.timing_ms,
             reply_len=len(finished.reply_text or ""),
         )
+
+
+class _NotSent(Exception):
+    """What kept the message from being sent."""
+
+    def __init__(self, error: HubError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def _pause(lease: Lease) -> float:
+    """Longer with each attempt, so that a thread that stays open elsewhere does not fill the history."""
+    return min(BUSY_PAUSE_SEC * lease.attempt, LONGEST_PAUSE_SEC)
 
 
 def _failed(error: HubError) -> Outcome:

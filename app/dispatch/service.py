@@ -33,11 +33,10 @@ class ThreadOccupied(TargetBusy):
 
     def __init__(self, active: Dispatch) -> None:
         turn = f", turn {active.turn_id}" if active.turn_id else ""
-        hint = "Use relay_dispatch_status or relay_dispatch_recover with the active dispatch id."
+        hint = "Use relay_dispatch_status with the active dispatch id."
         super().__init__(
             f"Thread {active.thread_id} already has an active relay dispatch lease from dispatch {active.id} "
-            f"({active.status}{turn}). Use relay_dispatch_status or relay_dispatch_recover before sending "
-            "another message.",
+            f"({active.status}{turn}). Use relay_dispatch_status before sending another message.",
             threadId=active.thread_id,
             activeDispatchId=active.id,
             activeDispatchStatus=active.status.value,
@@ -59,7 +58,7 @@ class Dispatches:
         self.state_path = str(database)
         self._pool = Pool(settings)
         self._targets = Targets(settings, database, self._pool)
-        runner = Runner(settings, database, self._pool, logs)
+        runner = Runner(settings, database, self._pool, self._targets, logs)
         callbacks = Callbacks(settings, database, self._targets)
         self._worker = Worker(settings, database, bus, owner, runner, callbacks)
 
@@ -159,7 +158,7 @@ class Dispatches:
             recoveryDispatchStatus=dispatch.status.value,
             recoveryScheduled=True,
             recoveryStatePath=self.state_path,
-            recoverySuggested="Use relay_dispatch_status or relay_dispatch_recover with this dispatch id.",
+            recoverySuggested="Use relay_dispatch_status with this dispatch id.",
         )
 
     async def wait(self, dispatch_id: str, timeout_sec: float) -> Dispatch:
@@ -200,11 +199,11 @@ class Dispatches:
             DispatchNotFound: there is none of this id.
         """
         dispatch = await self.get(dispatch_id)
-        leased = await self._database.read(dispatches.leased_threads, dispatch.home)
+        leased = await self._database.read(dispatches.leased_threads)
         return standing(dispatch, leased)
 
     async def page(self, limit: int, before: int | None = None) -> list[Standing]:
         """Dispatches, newest first; `before` is the `seq` of the last one seen."""
         rows = await self._database.read(dispatches.page, limit, before)
-        leased = await self._database.read(dispatches.leased_threads, self._home)
+        leased = await self._database.read(dispatches.leased_threads)
         return [standing(row, leased) for row in rows]

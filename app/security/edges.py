@@ -40,7 +40,7 @@ class Edges:
         elif refusal := self._refusal(scope, Headers(scope=scope)):
             await refusal(scope, receive, _marked(send))
         else:
-            await self._app(scope, self._bounded(receive), _marked(send))
+            await self._app(_head_as_get(scope), self._bounded(receive), _marked(send))
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         host, origin = headers.get("host", ""), headers.get("origin")
@@ -76,6 +76,13 @@ class Edges:
     def _too_large(self) -> PayloadTooLarge:
         text = f"The request body is larger than max_body_bytes allows ({self._max_body} bytes)"
         return PayloadTooLarge(text, setting="max_body_bytes")
+
+
+def _head_as_get(scope: Scope) -> Scope:
+    """HEAD is GET whose body the server leaves out. Streams have nothing but a body that never ends."""
+    if scope["method"] == "HEAD" and not scope["path"].startswith(("/live/", "/mcp")):
+        return {**scope, "method": "GET"}
+    return scope
 
 
 def _media_type(headers: Headers) -> str:

@@ -70,10 +70,9 @@ def first_in_line(session: Session, home: str, thread_id: str) -> Dispatch | Non
     return session.exec(query.order_by(col(Dispatch.seq)).limit(1)).first()
 
 
-def leased_threads(session: Session, home: str) -> set[str]:
-    """Threads of a home in which a worker is busy now; at most as many as turns may run."""
+def leased_threads(session: Session) -> set[str]:
+    """Threads in which a worker is busy now; at most as many as turns may run."""
     query = select(col(Dispatch.thread_id)).where(
-        col(Dispatch.home) == home,
         col(Dispatch.finished_at).is_(None),
         col(Dispatch.status) != DispatchStatus.QUEUED,
         col(Dispatch.lease_expires_at) > time.time(),

@@ -139,6 +139,7 @@ def release(tx: Tx, lease: Lease, reason: str, delay_sec: float = 0.0) -> None:
         owner=None,
         lease_expires_at=None,
         not_before=time.time() + delay_sec,
+        started_at=None,
     )
     note(tx, lease.dispatch_id, lease.attempt, "released", reason)
 

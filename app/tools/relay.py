@@ -116,6 +116,7 @@ class RelayTools:
         except ThreadOccupied as occupied:
             return await self._busy(occupied.active)
         payload = {
+            "dispatchId": done.id,
             "projectId": done.project_id,
             "projectName": self._dispatches.project_name(done.project_id),
             "threadId": done.thread_id,

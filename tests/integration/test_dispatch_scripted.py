@@ -174,3 +174,39 @@ async def test_hundreds_of_threads_are_all_listed(start: Start) -> None:
         listed = await claude.call("relay_list_threads", projectId="/srv/p/")
     assert len(listed["threads"]) == 250
     assert all(not frame["params"]["archived"] for frame in fake.received("thread/list"))
+
+
+async def test_waiting_for_a_thread_does_not_use_up_the_time_limit(start: Start) -> None:
+    hub, fake, thread_id = start({"active_writer": True})
+    body = {"projectId": "/srv/p", "threadId": thread_id, "message": "delay=500 x", "timeoutSec": 2}
+    dispatch_id = hub.client.post("/api/dispatches", json=body).json()["dispatchId"]
+    # Two attempts later more time has passed than the turn may take.
+    wait_until(lambda: len(fake.received("thread/resume")) >= 2, "it was not tried again", timeout=30)
+    fake.set(active_writer=False)
+    done = reached(hub, dispatch_id, "succeeded")
+    # Fifteen seconds went by between the attempts; none of them belongs to the turn.
+    assert done["timingMs"] < 10_000
+
+
+async def test_a_turn_whose_start_was_not_answered_is_looked_for_and_not_sent_again(start: Start) -> None:
+    hub, fake, thread_id = start(codex_request_timeout_ms=500)
+    dispatch_id = accept(hub, thread_id, "mode=hang_start x")
+    wait_until(lambda: fake.received("turn/start"), "nothing was sent")
+
+    def seen_again() -> dict[str, Any] | None:
+        found: dict[str, Any] = hub.client.get(f"/api/dispatches/{dispatch_id}").json()
+        return found if found["attempt"] > 1 else None
+
+    looked = wait_until(seen_again, "nobody looked again", timeout=30) or {}
+    assert looked["dispatchStatus"] in ("queued", "running")
+    ids = [frame["params"]["clientUserMessageId"] for frame in fake.received("turn/start")]
+    assert len(ids) == len(set(ids))
+
+
+async def test_trust_that_was_withdrawn_while_a_dispatch_waited_stops_it(start: Start) -> None:
+    hub, fake, thread_id = start({"active_writer": True})
+    dispatch_id = accept(hub, thread_id, "late")
+    wait_until(lambda: fake.received("thread/resume"), "it was not tried")
+    fake.set(trusted=[], active_writer=False)
+    assert reached(hub, dispatch_id, "failed")["errorCode"] == "project_untrusted"
+    assert fake.received("turn/start") == []

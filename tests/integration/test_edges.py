@@ -94,6 +94,13 @@ def test_an_unknown_path_is_a_page_for_people_and_json_for_programs(shared_hub: 
     assert client.put("/api/messages").status_code == 405
 
 
+@pytest.mark.parametrize("route", ["/", "/healthz", "/api/messages", "/dispatches", "/nope"])
+def test_head_answers_as_get_without_a_body(shared_hub: HubProcess, route: str) -> None:
+    head, get = shared_hub.client.head(route), shared_hub.client.get(route)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
 def test_the_docs_name_every_tool_and_route(shared_hub: HubProcess) -> None:
     client = shared_hub.client
     page = client.get("/docs").text
