@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Iterator
 
 from app.codex.client import CodexClient, Watch
 from app.codex.pool import Pool
@@ -43,8 +44,11 @@ class Runner:
         self._logs = logs
 
     async def run(self, dispatch: Dispatch, lease: Lease, left_behind: bool) -> None:
-        """Bring the dispatch to an end, or leave it for later. Cancelled, it leaves everything as it is:
-        whoever takes the dispatch over asks the thread."""
+        """Bring the dispatch to an end, or leave it for later.
+
+        Cancelled, or failing in a way that nobody foresaw, it leaves everything as it is: the lease runs out, and
+        whoever takes the dispatch over asks the thread.
+        """
         try:
             if left_behind:
                 outcome = await self._recover(dispatch, lease)
@@ -58,9 +62,11 @@ class Runner:
     async def _deliver(self, dispatch: Dispatch, lease: Lease) -> Outcome | None:
         """Send the message and follow its turn. None: the dispatch is left for later."""
         try:
-            client = await self._pool.client(dispatch.thread_id)
+            with _not_sent():
+                client = await self._pool.client(dispatch.thread_id)
             with client.watch(dispatch.thread_id) as watch:
-                await self._open(client, dispatch)
+                with _not_sent():
+                    await self._open(client, dispatch)
                 try:
                     return await self._send(client, watch, dispatch, lease)
                 finally:
@@ -77,27 +83,18 @@ class Runner:
             return None
         except HubError as error:
             return _failed(error)
-        except leases.LeaseLost:
-            raise
-        except Exception as error:
-            logger.exception("dispatch %s failed", dispatch.id)
-            return _failed(InternalError(f"The hub failed on this dispatch: {error!r}"))
 
     async def _open(self, client: CodexClient, dispatch: Dispatch) -> None:
         """Load the thread and hold it.
 
         Raises:
-            _NotSent: trust was withdrawn, the thread is gone, or somebody is at work in it: our message would be
-                mixed into that turn.
+            ProjectUntrusted: trust was withdrawn while the dispatch waited.
+            TargetBusy: somebody is at work in the thread; our message would be mixed into that turn.
         """
-        try:
-            await self._targets.project(dispatch.project_id)
-            thread = await client.resume(dispatch.thread_id, self._settings.codex_sandbox)
-            if thread.status == "active":
-                text = f"Thread {dispatch.thread_id} is already active in Codex."
-                raise TargetBusy(text, threadId=dispatch.thread_id)
-        except HubError as error:
-            raise _NotSent(error) from error
+        await self._targets.project(dispatch.project_id)
+        thread = await client.resume(dispatch.thread_id, self._settings.codex_sandbox)
+        if thread.status == "active":
+            raise TargetBusy(f"Thread {dispatch.thread_id} is already active in Codex.", threadId=dispatch.thread_id)
 
     async def _send(self, client: CodexClient, watch: Watch, dispatch: Dispatch, lease: Lease) -> Outcome:
         text = delegated(dispatch.message, self._settings.envelope)
@@ -141,7 +138,8 @@ class Runner:
 
     async def _ask(self, client: CodexClient, dispatch: Dispatch, log: TurnLog) -> Outcome | None:
         """The outcome, if the thread says that the turn has ended although nobody told us."""
-        with contextlib.suppress(NoAnswer):
+        # Whatever is wrong here, the watch goes on; it also notices when Codex is gone.
+        with contextlib.suppress(HubError):
             for turn in await client.turns(dispatch.thread_id):
                 if turn.id == log.turn_id and turn.ended:
                     result = turn_result(turn)
@@ -242,6 +240,14 @@ class _NotSent(Exception):
     def __init__(self, error: HubError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+@contextlib.contextmanager
+def _not_sent() -> Iterator[None]:
+    try:
+        yield
+    except HubError as error:
+        raise _NotSent(error) from error
 
 
 def _pause(lease: Lease) -> float:

@@ -88,8 +88,10 @@ class Worker:
                 taken.append((*found, left_behind))
         return taken
 
-    def _done(self, lease: Lease, _task: asyncio.Task[None]) -> None:
+    def _done(self, lease: Lease, task: asyncio.Task[None]) -> None:
         del self._running[lease]
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("dispatch %s is left until its lease runs out", lease.dispatch_id, exc_info=error)
         self._bus.publish([Topic.DISPATCHES])
 
     async def _keep_leases(self) -> None:
@@ -97,10 +99,12 @@ class Worker:
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(lease_sec / 3)
+            # Only what a task works on: a lease that its task has left behind must run out.
             working = list(self._running.items())
             held: set[Lease] = set()
             try:
-                held = await self._database.write(leases.renew, self._owner, lease_sec)
+                ids = [lease.dispatch_id for lease, _ in working]
+                held = await self._database.write(leases.renew, self._owner, ids, lease_sec)
                 renewed = time.monotonic()
             except Exception:
                 logger.exception("renewing leases failed")

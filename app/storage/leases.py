@@ -67,11 +67,15 @@ def take_over(tx: Tx, home: str, owner: str, lease_sec: float) -> tuple[Dispatch
     return _take(tx, orphan, "taken_over", owner, lease_sec)
 
 
-def renew(tx: Tx, owner: str, lease_sec: float) -> set[Lease]:
-    """Renew every lease of one owner; returns those that it still holds."""
+def renew(tx: Tx, owner: str, dispatch_ids: Sequence[str], lease_sec: float) -> set[Lease]:
+    """Renew an owner's leases on these dispatches; returns those that it still holds."""
     held = (
         update(Dispatch)
-        .where(col(Dispatch.owner) == owner, col(Dispatch.finished_at).is_(None))
+        .where(
+            col(Dispatch.owner) == owner,
+            col(Dispatch.id).in_(dispatch_ids),
+            col(Dispatch.finished_at).is_(None),
+        )
         .values(lease_expires_at=time.time() + lease_sec)
         .returning(col(Dispatch.id), col(Dispatch.attempt))
     )

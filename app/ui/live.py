@@ -56,14 +56,14 @@ class ChannelFeed:
         self._renderer = renderer
         self._name = name
         self._after = after
-        self._channels = ""
+        self._channels: list[str] | None = None
 
     async def news(self) -> AsyncIterator[bytes]:
-        names = await self._hub.chat.channels()
-        channels = self._renderer.render("channels/_channels.html", channels=names, channel=self._name)
+        channels = await self._hub.chat.channels()
         if channels != self._channels:
             self._channels = channels
-            yield event("replace", channels)
+            html = self._renderer.render("channels/_channels.html", channels=channels, channel=self._name)
+            yield event("replace", html)
         while found := await self._hub.database.read(messages.after, self._name, self._after, BATCH):
             for message in found:
                 yield event("message", await self._renderer.message(message), message.id)

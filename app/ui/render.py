@@ -51,7 +51,7 @@ class Renderer:
             auto_reload=False,
         )
         self._env.globals |= {"asset": _Assets().url, "channel_url": channel_url}
-        self._env.filters |= {"duration": _duration, "hue": _hue, "iso": iso, "markdown": Markdown().render}
+        self._env.filters |= {"duration": duration, "hue": _hue, "iso": iso, "markdown": Markdown().render}
         self._fragments: OrderedDict[Hashable, Markup] = OrderedDict()
         self._chars = 0
         self._turn = asyncio.Lock()
@@ -118,7 +118,7 @@ def _hue(name: str) -> int:
     return zlib.crc32(name.encode()) % HUES
 
 
-def _duration(milliseconds: int) -> str:
+def duration(milliseconds: int) -> str:
     """`850 ms`, `12.3 s`, `4 min 5 s`, `2 h 3 min`."""
     seconds = milliseconds / 1000
     if seconds < 1:

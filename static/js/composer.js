@@ -52,6 +52,8 @@ if (form) {
   });
 
   if (!status.textContent) sender.value = localStorage.getItem("relay_sender") ?? sender.value;
+  // Typing replaces the name, so that the list offers all the others.
+  for (const field of [target, sender]) field.addEventListener("focus", () => field.select());
   sender.addEventListener("change", () => localStorage.setItem("relay_sender", sender.value.trim()));
   document.getElementById("messages").addEventListener("arrived", ({ target: message }) => {
     const name = message.dataset.sender;

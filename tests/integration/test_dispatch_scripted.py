@@ -94,8 +94,8 @@ async def test_a_thread_in_use_elsewhere_refuses_who_waits_and_delays_who_does_n
         error = await claude.fail("relay_send_wait", threadId=thread_id, message="now")
         assert (error["relayCode"], error["retryable"]) == ("target_busy", True)
         later = accept(hub, thread_id, "later")
-        waiting = reached(hub, later, "queued")
-        assert waiting["recoverySuggested"] == "restart_dispatch"
+        wait_until(lambda: len(fake.received("thread/resume")) > 1, "it was not tried")
+        reached(hub, later, "queued")
         assert fake.received("turn/start") == []
         fake.set(active_writer=False, status=None)
         assert reached(hub, later, "succeeded")["replyText"] == "echo: later"

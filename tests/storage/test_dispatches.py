@@ -127,7 +127,8 @@ async def test_renewing_names_the_leases_that_are_still_held(database: Database)
     await accept(database, "t2")
     (_, first), (_, second) = await claim(database), await claim(database)
     await database.write(leases.finish, first, SUCCESS)
-    assert await database.write(leases.renew, "me", 30) == {second}
+    ids = [first.dispatch_id, second.dispatch_id]
+    assert await database.write(leases.renew, "me", ids, 30) == {second}
     row = await database.read(dispatches.get, second.dispatch_id)
     assert row is not None
     assert (row.lease_expires_at or 0) > time.time() + 20

@@ -1,5 +1,6 @@
 """Settings: ranks of their sources, the seeds' names, and errors that name what to fix."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ def loaded(
     flags: dict[str, Any] | None = None,
     **environ: str,
 ) -> Loaded:
-    path = tmp_path / "config.json"
+    """What a hub started in `tmp_path` would use; `file` is its config.json, if there is one."""
     if file is not None:
-        path.write_text(file if isinstance(file, str) else json.dumps(file), "utf-8")
-    return load(flags, environ, path)
+        (tmp_path / "config.json").write_text(file if isinstance(file, str) else json.dumps(file), "utf-8")
+    with contextlib.chdir(tmp_path):
+        return load(flags, environ)
 
 
 def test_without_any_source_the_hub_listens_on_loopback_8010_with_the_seeds_channels(tmp_path: Path) -> None:
@@ -92,6 +94,11 @@ def test_a_broken_file_is_a_warning_and_the_hub_starts_without_it(tmp_path: Path
     assert "config.json is ignored" in warning
 
 
-def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    for source in ({"config": tmp_path / "mine.json"}, {"environ": {"RELAY_HUB_CONFIG": f"{tmp_path}/mine.json"}}):
+        with pytest.raises(SettingsError, match=r"There is no settings file .*mine.json"):
+            load(**source)
+
+
+def test_paths_become_absolute(tmp_path: Path) -> None:
     assert loaded(tmp_path, {"data_dir": "here"}).settings.data_dir == tmp_path / "here"
