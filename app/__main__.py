@@ -21,6 +21,7 @@ from app.main import create_app
 from app.settings import Settings
 
 QUIET_PATHS = frozenset({"/", "/api/messages", "/api/channels", "/healthz", "/docs", "/openapi.json"})
+QUIET_FOLDERS = ("/static/", "/live/")
 """What pollers and pages ask all the time; their lines would hide the others."""
 PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 STOP_SEC = 5
@@ -53,7 +54,7 @@ class QuietAccess(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         path = str(record.args[2]) if isinstance(record.args, tuple) and len(record.args) > 2 else ""
-        return path.partition("?")[0] not in QUIET_PATHS
+        return path.partition("?")[0] not in QUIET_PATHS and not path.startswith(QUIET_FOLDERS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

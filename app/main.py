@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -20,7 +20,8 @@ from app.hub import Hub
 from app.security.edges import Edges
 from app.settings import Settings
 from app.tools import server
-from app.ui import live, render, views
+from app.ui import live, views
+from app.ui.render import Renderer, asset_folder
 
 logger = logging.getLogger("relay_hub")
 
@@ -30,6 +31,7 @@ HTTP_CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: 
 def create_app(settings: Settings) -> FastAPI:
     """The whole hub as an ASGI app; its lifespan opens and closes everything. `app.state.hub` is the hub."""
     hub = Hub(settings)
+    renderer = Renderer()
     tools = server.tools(hub)
     mcp = server.session_manager(hub, tools)
 
@@ -52,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.hub = hub
+    app.state.renderer = renderer
     app.add_middleware(Edges, settings=settings)
     app.add_exception_handler(HubError, _hub_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -61,11 +64,20 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(dispatches.routes(hub))
     # Exact routes: a mount would redirect /mcp, and would swallow the 404s of everything after it.
     app.router.routes.extend(Route(path, endpoint=_asgi(mcp.asgi_app)) for path in ("/mcp", "/mcp/"))
-    app.include_router(live.routes(hub))
-    app.include_router(views.routes(hub))
-    app.mount("/static", StaticFiles(directory=render.asset_folder("static")), name="static")
-    docs.add(app, tools, render.Renderer())
+    app.include_router(live.routes(hub, renderer))
+    app.include_router(views.routes(hub, renderer))
+    app.mount("/static", _Static(directory=asset_folder("static")), name="static")
+    docs.add(app, tools, renderer)
     return app
+
+
+class _Static(StaticFiles):
+    """Files whose addresses change with their content may be kept for ever."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
 
 
 def _asgi(app: ASGIApp) -> Any:
@@ -102,5 +114,8 @@ def _answer(request: Request, status: int, body: dict[str, Any], headers: Any = 
     programs = request.url.path.startswith(("/api", "/mcp", "/.well-known", "/register"))
     if not programs and "text/html" in request.headers.get("accept", ""):
         title = HTTPStatus(status).phrase
-        return HTMLResponse(render.error_page(status, title, body["error"]), status, headers)
+        renderer: Renderer = request.app.state.renderer
+        page: Response = renderer.error(request, status, title, body["error"])
+        page.headers.update(headers or {})
+        return page
     return JSONResponse(body, status, headers)

@@ -187,7 +187,9 @@ class Dispatches:
         Raises:
             DispatchNotFound: there is none of this id.
         """
-        dispatch = await self._database.read(dispatches.get, dispatch_id)
+        dispatch = None
+        if "\0" not in dispatch_id:  # PostgreSQL takes none, not even to compare it
+            dispatch = await self._database.read(dispatches.get, dispatch_id)
         if dispatch is None:
             raise DispatchNotFound(f"Dispatch not found: {dispatch_id}", dispatchId=dispatch_id)
         return dispatch

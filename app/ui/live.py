@@ -122,9 +122,8 @@ async def stream(hub: Hub, feed: Feed) -> AsyncIterator[bytes]:
                 return
 
 
-def routes(hub: Hub) -> APIRouter:
+def routes(hub: Hub, renderer: Renderer) -> APIRouter:
     router = APIRouter(prefix="/live", include_in_schema=False)
-    renderer = Renderer()
 
     def answer(feed: Feed) -> StreamingResponse:
         # Proxies that gather an answer before they pass it on would silence a stream.

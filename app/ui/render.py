@@ -33,11 +33,6 @@ def asset_folder(name: str) -> Path:
     return packed if packed.is_dir() else ROOT / name
 
 
-def error_page(status: int, title: str, message: str, theme: str = "") -> str:
-    """A whole page that says what went wrong."""
-    return Renderer().render("error.html", status=status, title=title, message=message, theme=theme, origin="")
-
-
 class Renderer:
     """The templates, and a bounded cache of fragments: what does not change is rendered once for all readers."""
 
@@ -64,6 +59,10 @@ class Renderer:
         theme = request.cookies.get(THEME_COOKIE, "")
         values |= {"theme": theme if theme in THEMES else "", "origin": str(request.base_url).rstrip("/")}
         return HTMLResponse(self.render(template, **values), status, {"Cache-Control": "no-cache"})
+
+    def error(self, request: Request, status: int, title: str, message: str) -> HTMLResponse:
+        """A whole page that says what went wrong."""
+        return self.page(request, "error.html", status, status_code=status, title=title, message=message)
 
     async def message(self, message: Message) -> Markup:
         """Messages never change."""

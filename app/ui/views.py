@@ -19,9 +19,8 @@ SENDERS = ("web-ui", "codex", "claude", "user")
 THEME_SEC = 365 * 24 * 3600
 
 
-def routes(hub: Hub) -> APIRouter:
+def routes(hub: Hub, renderer: Renderer) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    renderer = Renderer()
 
     async def show_channel(request: Request, name: str, status: int = 200, **composer: str) -> HTMLResponse:
         before = cursor("before", request.query_params.get("before"))

@@ -127,7 +127,7 @@ async def test_one_app_server_serves_everything_and_gets_the_documented_argument
 
 
 async def test_a_remembered_thread_is_forgotten_only_when_codex_says_that_it_is_gone(start: Start) -> None:
-    hub, fake, _ = start(codex_request_timeout_ms=500)
+    hub, fake, _ = start(codex_request_timeout_ms=3000)
     async with agent(hub) as claude:
         made = await claude.call("relay_create_thread", projectId="/srv/p", name="  a  ")
         assert (made["name"], made["threadName"], made["warning"]) == ("a", "a", None)
@@ -152,7 +152,7 @@ async def test_a_rename_that_fails_is_a_warning_and_the_name_is_the_real_one(sta
 
 
 async def test_an_app_server_that_does_not_answer_is_given_up_in_time(start: Start) -> None:
-    hub, _, _ = start({"never_answer": ["thread/list"]}, codex_request_timeout_ms=300)
+    hub, _, _ = start({"never_answer": ["thread/list"]}, codex_request_timeout_ms=3000)
     async with agent(hub) as claude:
         error = await claude.fail("relay_list_threads", projectId="/srv/p")
     assert (error["relayCode"], error["message"]) == ("internal_error", "Request timed out: thread/list")
@@ -189,7 +189,7 @@ async def test_waiting_for_a_thread_does_not_use_up_the_time_limit(start: Start)
 
 
 async def test_a_turn_whose_start_was_not_answered_is_looked_for_and_not_sent_again(start: Start) -> None:
-    hub, fake, thread_id = start(codex_request_timeout_ms=500)
+    hub, fake, thread_id = start(codex_request_timeout_ms=3000)
     dispatch_id = accept(hub, thread_id, "mode=hang_start x")
     wait_until(lambda: fake.received("turn/start"), "nothing was sent")
 

@@ -4,10 +4,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from fastapi import Request
 
 from app.models import Message
 from app.ui import render
-from app.ui.render import Renderer, asset_folder, duration, error_page
+from app.ui.render import Renderer, asset_folder, duration
 
 pytestmark = pytest.mark.anyio
 
@@ -62,8 +63,13 @@ async def test_a_sender_is_text_wherever_it_stands() -> None:
 
 
 def test_an_error_page_says_what_went_wrong_as_text() -> None:
-    html = error_page(404, "Not Found", "There is nothing at /<script>", theme="dark")
+    headers = [(b"host", b"127.0.0.1"), (b"cookie", b"relay_theme=dark")]
+    request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers})
 
+    answer = Renderer().error(request, 404, "Not Found", "There is nothing at /<script>")
+
+    assert answer.status_code == 404
+    html = bytes(answer.body).decode()
     assert "There is nothing at /&lt;script&gt;" in html
     assert '<html lang="en" data-theme="dark">' in html
 
