@@ -15,6 +15,7 @@
     │   └── TurnInterrupted
     ├── ReplyMissing            502
     ├── AppServerUnavailable    503   retryable
+    ├── DatabaseUnavailable     503   retryable
     └── InternalError           500
         └── NoAnswer            retryable
 
@@ -45,6 +46,7 @@ class ErrorCode(StrEnum):
     TURN_TIMEOUT = "turn_timeout"
     TURN_INTERRUPTED = "turn_interrupted"
     APP_SERVER_UNAVAILABLE = "app_server_unavailable"
+    DATABASE_UNAVAILABLE = "database_unavailable"
     REPLY_MISSING = "reply_missing"
     TARGET_TURN_FAILED = "target_turn_failed"
     INTERNAL_ERROR = "internal_error"
@@ -165,6 +167,12 @@ class ReplyMissing(HubError):
 
 class AppServerUnavailable(HubError):
     code = ErrorCode.APP_SERVER_UNAVAILABLE
+    http_status = 503
+    retryable = True
+
+
+class DatabaseUnavailable(HubError):
+    code = ErrorCode.DATABASE_UNAVAILABLE
     http_status = 503
     retryable = True
 

@@ -140,11 +140,12 @@ def browser() -> Iterator["Browser"]:
 
 
 @pytest.fixture
-def new_page(browser: "Browser", hub: Hubs) -> Iterator["Pages"]:
-    """Opens pages, and fails the test on errors in the console or requests that leave the hub."""
+def new_page(browser: "Browser", hub: Hubs, request: pytest.FixtureRequest) -> Iterator["Pages"]:
+    """Opens pages, and fails the test on errors in the console or requests that leave its hubs."""
     from tests.support.browser import Pages
 
-    pages = Pages(browser, hub)
+    shared = [request.getfixturevalue("shared_hub")] if "shared_hub" in request.fixturenames else []
+    pages = Pages(browser, lambda: [*hub.started, *shared])
     yield pages
     pages.end()
 

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from app.codex import projects
 from app.codex.client import CodexClient
@@ -126,20 +125,14 @@ class Targets:
             return await self._in_project(project, request.thread_id)
         if request.thread_name or request.query:
             rows = await self.threads(project)
-            if request.thread_name:
-                named = [row for row in rows if row.name == request.thread_name]
-                if len(named) > 1:
-                    text = f'Multiple threads share the exact name "{request.thread_name}".'
-                    raise TargetAmbiguous(text, threadName=request.thread_name, matches=_matches(named))
-                if named:
-                    return Target(project, named[0].thread_id, named[0].name, "by_exact_name")
-            if request.query:
-                hits = [row for row in rows if row.matches(request.query)]
-                if len(hits) > 1:
-                    text = f'Multiple threads matched query "{request.query}".'
-                    raise TargetAmbiguous(text, query=request.query, matches=_matches(hits))
-                if hits:
-                    return Target(project, hits[0].thread_id, hits[0].name, "by_query_match")
+            if name := request.thread_name:
+                named = [row for row in rows if row.name == name]
+                if row := _only(named, f'Multiple threads share the exact name "{name}".', threadName=name):
+                    return Target(project, row.thread_id, row.name, "by_exact_name")
+            if query := request.query:
+                hits = [row for row in rows if row.matches(query)]
+                if row := _only(hits, f'Multiple threads matched query "{query}".', query=query):
+                    return Target(project, row.thread_id, row.name, "by_query_match")
         if request.create_if_missing:
             stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             name = request.thread_name or f"relay dispatch {stamp.replace(':', '-').replace('.', '-')}"
@@ -209,5 +202,13 @@ def _row(thread: CodexThread, project: Project, remembered: Thread | None) -> Th
     )
 
 
-def _matches(rows: list[ThreadRow]) -> list[dict[str, Any]]:
-    return [{"threadId": row.thread_id, "name": row.name} for row in rows[:MATCHES_SHOWN]]
+def _only(rows: list[ThreadRow], ambiguous: str, **selector: str) -> ThreadRow | None:
+    """The one row, if there is one.
+
+    Raises:
+        TargetAmbiguous: there are more.
+    """
+    if len(rows) > 1:
+        matches = [{"threadId": row.thread_id, "name": row.name} for row in rows[:MATCHES_SHOWN]]
+        raise TargetAmbiguous(ambiguous, **selector, matches=matches)
+    return rows[0] if rows else None

@@ -7,8 +7,9 @@ all or nothing. Topics that it emits are published after its commit, never befor
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, SQLModel, create_engine
 
+from app.errors import DatabaseUnavailable
 from app.storage import migrations
 from app.storage.group import GroupCommit
 from app.storage.listen import CHANNEL, NOTIFY, Listener
@@ -122,20 +124,30 @@ class Database:
             self._lock.release()
 
     async def write(self, unit: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `unit` in a transaction and return its result once that is durable."""
+        """Run `unit` in a transaction and return its result once that is durable.
+
+        Raises:
+            DatabaseUnavailable: the database is locked or gone; nothing was written.
+        """
         work = partial(_run_unit, unit=lambda tx: unit(tx, *args, **kwargs))
-        if self._group:
-            return await asyncio.wrap_future(self._group.submit(work))
-        return await self._loop.run_in_executor(self._writers, self._write_postgres, work)
+        with _available():
+            if self._group:
+                return await asyncio.wrap_future(self._group.submit(work))
+            return await self._loop.run_in_executor(self._writers, self._write_postgres, work)
 
     async def read(self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `query` on a consistent snapshot and return its result."""
+        """Run `query` on a consistent snapshot and return its result.
+
+        Raises:
+            DatabaseUnavailable: the database is gone.
+        """
 
         def work() -> T:
             with self._engine.connect() as connection, _session(connection) as session:
                 return query(session, *args, **kwargs)
 
-        return await self._loop.run_in_executor(self._readers, work)
+        with _available():
+            return await self._loop.run_in_executor(self._readers, work)
 
     def _write_postgres(self, work: "Callable[[Connection], tuple[T, list[str]]]") -> T:
         for attempt in range(_DEADLOCK_TRIES):
@@ -159,6 +171,14 @@ class Database:
     def _heard(self, topics: Sequence[str]) -> None:
         """Called on the listener's thread: another hub committed something."""
         self._loop.call_soon_threadsafe(self._publish, topics)
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseUnavailable(f"The database does not work at the moment: {error.orig}") from error
 
 
 def _run_unit(connection: Connection, unit: Callable[[Tx], T]) -> tuple[T, list[str]]:

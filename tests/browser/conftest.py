@@ -17,14 +17,21 @@ Work = Callable[[Database], Coroutine[Any, Any, Any]]
 
 @pytest.fixture
 def live_hub(hub: Hubs) -> HubProcess:
+    """A hub of the test's own. Modules whose tests keep apart by their channels put `shared_hub` in its place."""
     return hub()
 
 
 @pytest.fixture
-def post(live_hub: HubProcess) -> Callable[..., int]:
+def place() -> str:
+    """The channel that the test looks at."""
+    return "proj-x"
+
+
+@pytest.fixture
+def post(live_hub: HubProcess, place: str) -> Callable[..., int]:
     """Post as an agent does; returns the message's id."""
 
-    def post(text: str, target: str = "proj-x", sender: str = "claude") -> int:
+    def post(text: str, target: str = place, sender: str = "claude") -> int:
         message = {"target": target, "sender": sender, "text": text}
         answer = live_hub.client.post("/api/messages", json=message)
         assert answer.status_code == 201, answer.text

@@ -1,6 +1,5 @@
 """What a person sees and does on a channel's page."""
 
-import re
 from collections.abc import Callable
 
 import pytest
@@ -14,49 +13,22 @@ TEN_LINES = "\n".join(f"line {number}" for number in range(10))
 Post = Callable[..., int]
 
 
+@pytest.fixture
+def live_hub(shared_hub: HubProcess) -> HubProcess:
+    return shared_hub
+
+
+@pytest.fixture
+def place(channel: str) -> str:
+    return channel
+
+
 def messages_of(page: Page) -> "list[str]":
     return [article.get_attribute("id") or "" for article in page.locator("#messages > article").all()]
 
 
-def test_a_channel_shows_its_messages_and_the_other_channels(live_hub: HubProcess, post: Post, page: Page) -> None:
-    first, second = post("the **first**"), post("the second", sender="codex")
-    post("elsewhere", target="other/one?")
-
-    page.goto(f"{live_hub.url}/channels/proj-x")
-
-    expect(page).to_have_title("proj-x · Relay Hub")
-    expect(page.get_by_role("heading", name="Relay Hub")).to_be_visible()
-    assert messages_of(page) == [f"m{first}", f"m{second}"]
-    expect(page.locator(f"#m{first} strong")).to_have_text("first")
-    channels = page.get_by_role("navigation", name="Channels")
-    expect(channels.get_by_role("link")).to_have_text(["claude", "codex", "other/one?", "proj-x"])
-    channels.get_by_role("link", name="other/one?").click()
-    expect(page.get_by_text("elsewhere")).to_be_visible()
-    expect(page.locator("#messages > article")).to_have_count(1)
-    expect(page.locator(".note")).to_have_text(re.compile(rf"MCP endpoint: {live_hub.url}/mcp • API: /api/messages"))
-
-
-def test_the_first_page_is_the_first_channel(live_hub: HubProcess, page: Page) -> None:
-    page.goto(live_hub.url)
-
-    expect(page.get_by_role("heading", level=2, name="claude")).to_be_visible()
-    expect(page.get_by_text("No messages here yet.")).to_be_visible()
-
-
-def test_a_hub_without_channels_takes_a_first_message(hub: "Callable[..., HubProcess]", page: Page) -> None:
-    page.goto(hub(channels=",").url)
-
-    page.get_by_label("Channel", exact=True).fill("news")
-    page.get_by_label("Message", exact=True).fill("hello")
-    page.get_by_role("button", name="Send").click()
-
-    expect(page.locator("#status")).to_have_text("Sent #1 to news.")
-    page.get_by_role("navigation", name="Channels").get_by_role("link", name="news").click()
-    expect(page.locator("#m1")).to_contain_text("hello")
-
-
-def test_a_message_appears_without_reload(live_hub: HubProcess, post: Post, page: Page) -> None:
-    page.goto(f"{live_hub.url}/channels/proj-x")
+def test_a_message_appears_without_reload(place: str, live_hub: HubProcess, post: Post, page: Page) -> None:
+    page.goto(f"{live_hub.url}/channels/{place}")
 
     message_id = post("fresh")
 
@@ -64,8 +36,8 @@ def test_a_message_appears_without_reload(live_hub: HubProcess, post: Post, page
     expect(page.get_by_text("No messages here yet.")).to_be_hidden()
 
 
-def test_a_new_channel_appears_without_reload(live_hub: HubProcess, post: Post, page: Page) -> None:
-    page.goto(f"{live_hub.url}/channels/proj-x")
+def test_a_new_channel_appears_without_reload(place: str, live_hub: HubProcess, post: Post, page: Page) -> None:
+    page.goto(f"{live_hub.url}/channels/{place}")
 
     post("hello", target="brand new")
 
@@ -73,9 +45,9 @@ def test_a_new_channel_appears_without_reload(live_hub: HubProcess, post: Post, 
     expect(link).to_be_visible(timeout=LIVE_MS)
 
 
-def test_what_a_reader_has_selected_survives_news(live_hub: HubProcess, post: Post, page: Page) -> None:
+def test_what_a_reader_has_selected_survives_news(place: str, live_hub: HubProcess, post: Post, page: Page) -> None:
     first = post("select me")
-    page.goto(f"{live_hub.url}/channels/proj-x")
+    page.goto(f"{live_hub.url}/channels/{place}")
     page.locator(f"#m{first} .body p").select_text()
 
     second = post("news")
@@ -84,9 +56,9 @@ def test_what_a_reader_has_selected_survives_news(live_hub: HubProcess, post: Po
     assert page.evaluate("String(getSelection())") == "select me"
 
 
-def test_a_long_message_is_folded_until_it_is_wanted(live_hub: HubProcess, post: Post, page: Page) -> None:
+def test_a_long_message_is_folded_until_it_is_wanted(place: str, live_hub: HubProcess, post: Post, page: Page) -> None:
     short, long = post("one\ntwo"), post(TEN_LINES)
-    page.goto(f"{live_hub.url}/channels/proj-x")
+    page.goto(f"{live_hub.url}/channels/{place}")
     article = page.locator(f"#m{long}")
     more = article.get_by_role("button", name="Show more")
     expect(more).to_have_attribute("aria-expanded", "false")
@@ -105,20 +77,22 @@ def test_a_long_message_is_folded_until_it_is_wanted(live_hub: HubProcess, post:
     expect(article.get_by_role("button", name="Show more")).to_be_visible()
 
 
-def test_a_reader_at_the_end_stays_at_the_end(live_hub: HubProcess, post: Post, page: Page) -> None:
+def test_a_reader_at_the_end_stays_at_the_end(place: str, live_hub: HubProcess, post: Post, page: Page) -> None:
     for number in range(30):
         post(f"message {number}")
-    page.goto(f"{live_hub.url}/channels/proj-x")
+    page.goto(f"{live_hub.url}/channels/{place}")
 
     for _ in range(3):
         newest = post("the newest\n\nwith more lines")
         expect(page.locator(f"#m{newest}")).to_be_in_viewport(timeout=LIVE_MS)
 
 
-def test_a_reader_who_has_scrolled_up_is_left_alone_and_told(live_hub: HubProcess, post: Post, page: Page) -> None:
+def test_a_reader_who_has_scrolled_up_is_left_alone_and_told(
+    place: str, live_hub: HubProcess, post: Post, page: Page
+) -> None:
     for number in range(30):
         post(f"message {number}")
-    page.goto(f"{live_hub.url}/channels/proj-x")
+    page.goto(f"{live_hub.url}/channels/{place}")
     expect(page.locator("#messages article").last).to_be_in_viewport()
     page.mouse.move(640, 300)
     page.mouse.wheel(0, -700)
@@ -137,9 +111,11 @@ def test_a_reader_who_has_scrolled_up_is_left_alone_and_told(live_hub: HubProces
     expect(hint).to_be_hidden()
 
 
-def test_older_messages_come_above_without_moving_the_page(live_hub: HubProcess, post: Post, page: Page) -> None:
+def test_older_messages_come_above_without_moving_the_page(
+    place: str, live_hub: HubProcess, post: Post, page: Page
+) -> None:
     ids = [post(f"message {number}") for number in range(130)]
-    page.goto(f"{live_hub.url}/channels/proj-x")
+    page.goto(f"{live_hub.url}/channels/{place}")
     expect(page.locator("#messages > article")).to_have_count(100)
     older = page.get_by_role("link", name="Older messages")
     older.scroll_into_view_if_needed()
@@ -152,21 +128,23 @@ def test_older_messages_come_above_without_moving_the_page(live_hub: HubProcess,
     expect(older).to_be_hidden()
 
 
-def test_a_link_to_a_message_finds_it_however_old_it_is(live_hub: HubProcess, post: Post, page: Page) -> None:
+def test_a_link_to_a_message_finds_it_however_old_it_is(
+    place: str, live_hub: HubProcess, post: Post, page: Page
+) -> None:
     ids = [post(f"message {number}") for number in range(130)]
 
-    page.goto(f"{live_hub.url}/channels/proj-x#m{ids[5]}")
+    page.goto(f"{live_hub.url}/channels/{place}#m{ids[5]}")
     expect(page.locator(f"#m{ids[5]}")).to_be_in_viewport()
 
-    page.goto(f"{live_hub.url}/channels/proj-x")
+    page.goto(f"{live_hub.url}/channels/{place}")
     page.locator(f"#m{ids[-3]} .permalink").click()
-    expect(page).to_have_url(f"{live_hub.url}/channels/proj-x#m{ids[-3]}")
+    expect(page).to_have_url(f"{live_hub.url}/channels/{place}#m{ids[-3]}")
 
 
-def test_times_are_those_of_the_reader(live_hub: HubProcess, post: Post, new_page: Pages) -> None:
+def test_times_are_those_of_the_reader(place: str, live_hub: HubProcess, post: Post, new_page: Pages) -> None:
     message_id = post("when")
     page = new_page(locale="en-GB", timezone_id="Asia/Tokyo")
-    page.goto(f"{live_hub.url}/channels/proj-x")
+    page.goto(f"{live_hub.url}/channels/{place}")
     time = page.locator(f"#m{message_id} time")
 
     iso = time.get_attribute("datetime")
@@ -178,14 +156,16 @@ def test_times_are_those_of_the_reader(live_hub: HubProcess, post: Post, new_pag
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_is_wider_than_the_page(live_hub: HubProcess, post: Post, new_page: Pages, width: int) -> None:
+def test_nothing_is_wider_than_the_page(
+    place: str, live_hub: HubProcess, post: Post, new_page: Pages, width: int
+) -> None:
     wide = "w" * 400
     for text in (wide, f"`{wide}`", f"```\n{wide}\n```", f"|{wide}|b|\n|-|-|\n|{wide}|d|", f"- {wide}", f"# {wide}"):
         post(text)
     post(wide, sender="s" * 200)
     post(f"```diff\n+{wide}\n```", target="c" * 200)
     page = new_page(viewport={"width": width, "height": 640})
-    for path in ("/channels/proj-x", f"/channels/{'c' * 200}", "/channels/empty", "/dispatches", "/"):
+    for path in (f"/channels/{place}", f"/channels/{'c' * 200}", "/channels/empty", "/dispatches", "/"):
         page.goto(live_hub.url + path)
         expect(page.get_by_role("heading", name="Relay Hub")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path

@@ -13,8 +13,8 @@ LIGHT, DARK = "rgb(246, 247, 249)", "rgb(18, 21, 26)"
 YEAR_SEC = 31536000
 
 
-def test_the_button_names_the_other_mode_and_the_choice_is_kept(live_hub: HubProcess, page: Page) -> None:
-    page.goto(live_hub.url)
+def test_the_button_names_the_other_mode_and_the_choice_is_kept(shared_hub: HubProcess, page: Page) -> None:
+    page.goto(shared_hub.url)
     assert page.evaluate(GROUND) == LIGHT
     to_dark = page.get_by_role("button", name="Dark mode")
     expect(to_dark).to_have_attribute("aria-pressed", "false")
@@ -37,9 +37,9 @@ def test_the_button_names_the_other_mode_and_the_choice_is_kept(live_hub: HubPro
     assert page.evaluate(GROUND) == LIGHT
 
 
-def test_without_a_choice_the_page_is_as_the_system_is(live_hub: HubProcess, new_page: Pages) -> None:
+def test_without_a_choice_the_page_is_as_the_system_is(shared_hub: HubProcess, new_page: Pages) -> None:
     page = new_page(color_scheme="dark")
-    page.goto(live_hub.url)
+    page.goto(shared_hub.url)
 
     assert page.evaluate(GROUND) == DARK
     expect(page.get_by_role("button", name="Light mode")).to_be_visible()
@@ -48,13 +48,13 @@ def test_without_a_choice_the_page_is_as_the_system_is(live_hub: HubProcess, new
     expect(page.get_by_role("button", name="Dark mode")).to_be_visible()
 
 
-def test_the_theme_changes_without_script(live_hub: HubProcess, new_page: Pages) -> None:
+def test_the_theme_changes_without_script(shared_hub: HubProcess, new_page: Pages) -> None:
     page = new_page(java_script_enabled=False)
-    page.goto(f"{live_hub.url}/dispatches")
+    page.goto(f"{shared_hub.url}/dispatches")
 
     page.get_by_role("button", name="Dark mode").click()
 
-    expect(page).to_have_url(f"{live_hub.url}/dispatches")
+    expect(page).to_have_url(f"{shared_hub.url}/dispatches")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     [cookie] = page.context.cookies()
     assert (cookie["value"], cookie["path"], cookie["sameSite"]) == ("dark", "/", "Lax")
@@ -62,16 +62,16 @@ def test_the_theme_changes_without_script(live_hub: HubProcess, new_page: Pages)
 
 
 @pytest.mark.parametrize("referer", ["//evil.example/x", "https://evil.example//evil.example", "/\\evil.example", ""])
-def test_the_way_back_stays_on_the_hub(live_hub: HubProcess, referer: str) -> None:
-    headers = {"Origin": live_hub.url, "Referer": referer}
-    answer = live_hub.client.post("/theme", data={"theme": "dark"}, headers=headers)
+def test_the_way_back_stays_on_the_hub(shared_hub: HubProcess, referer: str) -> None:
+    headers = {"Origin": shared_hub.url, "Referer": referer}
+    answer = shared_hub.client.post("/theme", data={"theme": "dark"}, headers=headers)
 
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/")
     assert answer.headers["location"][1:2] not in ("/", "\\")
 
 
-def test_a_theme_that_is_none_is_refused(live_hub: HubProcess) -> None:
-    answer = live_hub.client.post("/theme", data={"theme": "x"}, headers={"Origin": live_hub.url})
+def test_a_theme_that_is_none_is_refused(shared_hub: HubProcess) -> None:
+    answer = shared_hub.client.post("/theme", data={"theme": "x"}, headers={"Origin": shared_hub.url})
 
     assert answer.status_code == 400

@@ -14,23 +14,12 @@ from tests.fakes.model import FakeModel
 from tests.support.codex import CodexHome
 from tests.support.hub import HubProcess, Hubs
 from tests.support.mcp import agent
-from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.anyio
 
 
-def ended(hub: HubProcess, dispatch_id: str) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        found: dict[str, Any] = hub.client.get(f"/api/dispatches/{dispatch_id}").json()
-        return found if found["dispatchStatus"] in ("succeeded", "failed") else None
-
-    return wait_until(look, f"dispatch {dispatch_id} did not end\n{hub.log}", timeout=60) or {}
-
-
 def accept(hub: HubProcess, home: CodexHome, message: str, **more: Any) -> dict[str, Any]:
-    body = {"projectId": str(home.project), "message": message, "createIfMissing": True, **more}
-    accepted: dict[str, Any] = hub.client.post("/api/dispatches", json=body).json()
-    return accepted
+    return hub.accept(projectId=str(home.project), message=message, createIfMissing=True, **more)
 
 
 def test_every_acknowledged_message_survives_a_kill_under_load(hub: Hubs) -> None:
@@ -87,7 +76,7 @@ def test_a_dispatch_that_was_accepted_and_not_begun_runs_once(
     running.kill()
     model.release("work")
     running.start()
-    assert ended(running, second["dispatchId"])["replyText"] == "echo: second"
+    assert running.dispatch_when(second["dispatchId"])["replyText"] == "echo: second"
     assert model.seen("second") == 1
 
 
@@ -99,11 +88,11 @@ def test_a_turn_that_the_kill_cut_off_is_reported_and_not_run_again(
     model.wait_at_gate("work")
     running.kill()
     running.start()
-    done = ended(running, accepted["dispatchId"])
+    done = running.dispatch_when(accepted["dispatchId"])
     assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "turn_interrupted")
     assert model.seen("careful") == 1
     again = accept(running, codex_home, "again", threadId=accepted["threadId"])
-    assert ended(running, again["dispatchId"])["replyText"] == "echo: again"
+    assert running.dispatch_when(again["dispatchId"])["replyText"] == "echo: again"
 
 
 def test_an_app_server_that_dies_is_noticed_at_once_and_its_thread_is_free(
@@ -114,11 +103,11 @@ def test_an_app_server_that_dies_is_noticed_at_once_and_its_thread_is_free(
     model.wait_at_gate("work")
     (app_server,) = [pid for pid, text in running.children.items() if "app-server" in text]
     os.kill(app_server, signal.SIGKILL)
-    done = ended(running, accepted["dispatchId"])
+    done = running.dispatch_when(accepted["dispatchId"])
     assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "app_server_unavailable")
     assert model.seen("doomed") == 1
     again = accept(running, codex_home, "again", threadId=accepted["threadId"])
-    assert ended(running, again["dispatchId"])["replyText"] == "echo: again"
+    assert running.dispatch_when(again["dispatchId"])["replyText"] == "echo: again"
 
 
 def test_a_clean_stop_hands_over_and_leaves_no_app_server(hub: Hubs, codex_home: CodexHome, model: FakeModel) -> None:
@@ -129,8 +118,8 @@ def test_a_clean_stop_hands_over_and_leaves_no_app_server(hub: Hubs, codex_home:
     running.stop()
     assert running.children == {}
     running.start()
-    assert ended(running, first["dispatchId"])["errorCode"] == "turn_interrupted"
-    assert ended(running, second["dispatchId"])["replyText"] == "echo: second"
+    assert running.dispatch_when(first["dispatchId"])["errorCode"] == "turn_interrupted"
+    assert running.dispatch_when(second["dispatchId"])["replyText"] == "echo: second"
 
 
 def test_the_hub_stops_although_pages_and_agents_wait(hub: Hubs, codex_home: CodexHome, model: FakeModel) -> None:
@@ -159,12 +148,12 @@ def test_a_kill_at_any_moment_of_a_turn_leaves_a_true_state_and_never_sends_twic
 ) -> None:
     running = hub(**codex_home.settings)
     warm = accept(running, codex_home, "warm")
-    ended(running, warm["dispatchId"])
+    running.dispatch_when(warm["dispatchId"])
     accepted = accept(running, codex_home, "[[slow 0.2]] unique", threadId=warm["threadId"])
     threading.Event().wait(moment_ms / 1000)
     running.kill()
     running.start()
-    done = ended(running, accepted["dispatchId"])
+    done = running.dispatch_when(accepted["dispatchId"])
     if done["dispatchStatus"] == "succeeded":
         assert done["replyText"] == "echo: unique"
     else:

@@ -8,7 +8,6 @@ from tests.fakes.model import FakeModel
 from tests.support.codex import CodexHome
 from tests.support.hub import HubProcess, Hubs
 from tests.support.mcp import agent
-from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -31,22 +30,17 @@ def test_a_hub_that_dies_is_inherited_by_the_other(
     settings: dict[str, Any] = {**codex_home.settings, "database_url": postgres_url, "lease_sec": 2}
     first, second = (hub(**settings) for _ in range(2))
     body = {"projectId": str(codex_home.project), "message": "[[gate work]] once", "createIfMissing": True}
-    begun = first.client.post("/api/dispatches", json=body).json()
+    begun = first.accept(**body)
     waiting = {"projectId": str(codex_home.project), "threadId": begun["threadId"], "message": "then this"}
     model.wait_at_gate("work")
-    follower = first.client.post("/api/dispatches", json=waiting).json()
+    follower = first.accept(**waiting)
     # Either may have claimed it: the one whose Codex works is the one to die.
     worker, heir = (first, second) if is_working(first) else (second, first)
     worker.kill()
 
-    def ended(dispatch_id: str) -> dict[str, Any] | None:
-        found: dict[str, Any] = heir.client.get(f"/api/dispatches/{dispatch_id}").json()
-        return found if found["dispatchStatus"] in ("succeeded", "failed") else None
-
-    done = wait_until(lambda: ended(begun["dispatchId"]), f"nobody took it over\n{heir.log}", timeout=60) or {}
+    done = heir.dispatch_when(begun["dispatchId"])
     assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "turn_interrupted")
-    then = wait_until(lambda: ended(follower["dispatchId"]), f"the next one waits\n{heir.log}", timeout=60) or {}
-    assert then["replyText"] == "echo: then this"
+    assert heir.dispatch_when(follower["dispatchId"])["replyText"] == "echo: then this"
     assert model.seen("once") == 1
     assert model.seen("then this") == 1
 

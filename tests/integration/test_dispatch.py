@@ -14,25 +14,6 @@ from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.anyio
 
-ENDED = {"succeeded", "failed", "timed_out", "cancelled"}
-
-
-def ended(hub: HubProcess, dispatch_id: str, timeout: float = 30) -> dict[str, Any]:
-    """The dispatch once it has reached a final state."""
-
-    def look() -> dict[str, Any] | None:
-        found: dict[str, Any] = hub.client.get(f"/api/dispatches/{dispatch_id}").json()
-        return found if found["dispatchStatus"] in ENDED else None
-
-    return wait_until(look, f"dispatch {dispatch_id} did not end\n{hub.log}", timeout=timeout) or {}
-
-
-def accept(hub: HubProcess, **body: Any) -> dict[str, Any]:
-    answer = hub.client.post("/api/dispatches", json=body)
-    assert answer.status_code == 202, answer.text
-    accepted: dict[str, Any] = answer.json()
-    return accepted
-
 
 async def thread(caller: Agent, project: Path, name: str) -> str:
     return str((await caller.call("relay_create_thread", projectId=str(project), name=name))["threadId"])
@@ -96,9 +77,9 @@ async def test_accepted_work_runs_in_order_per_thread_and_each_gets_its_own_repl
     async with agent(running) as claude:
         threads = [await thread(claude, codex_home.project, f"t{n}") for n in range(5)]
     ids = [
-        accept(running, projectId=project, threadId=threads[n % 5], message=f"job {n}")["dispatchId"] for n in range(20)
+        running.accept(projectId=project, threadId=threads[n % 5], message=f"job {n}")["dispatchId"] for n in range(20)
     ]
-    done = [ended(running, dispatch_id, 60) for dispatch_id in ids]
+    done = [running.dispatch_when(dispatch_id) for dispatch_id in ids]
     assert [each["replyText"] for each in done] == [f"echo: job {n}" for n in range(20)]
     assert len({each["turnId"] for each in done}) == 20
     jobs = [asked.prompt.request.strip() for asked in model.asked]
@@ -112,12 +93,12 @@ async def test_a_thread_at_work_answers_busy_and_names_the_dispatch(
     running = hub(**codex_home.settings)
     async with agent(running) as claude:
         target = await thread(claude, codex_home.project, "t")
-        first = accept(running, projectId=str(codex_home.project), threadId=target, message="[[gate work]]")
+        first = running.accept(projectId=str(codex_home.project), threadId=target, message="[[gate work]]")
         await asyncio.to_thread(model.wait_at_gate, "work")
         busy = await claude.call("relay_send_wait", threadId=target, message="me too")
         text = await claude.text("relay_send_wait", threadId=target, message="me too")
         model.release("work")
-        ended(running, first["dispatchId"])
+        running.dispatch_when(first["dispatchId"])
         free = await claude.call("relay_send_wait", threadId=target, message="now?")
     assert (busy["busy"], busy["newMessageDelivered"], busy["dispatchId"]) == (True, False, first["dispatchId"])
     assert text.startswith(f"Target thread t [{target}] is still busy with relay dispatch {first['dispatchId']}")
@@ -136,7 +117,7 @@ async def test_a_caller_that_waits_in_vain_learns_where_its_turn_goes_on(
         status = await claude.call("relay_dispatch_status", dispatchId=error["recoveryDispatchId"])
         assert status["dispatchStatus"] == "running"
         model.release("late")
-        done = ended(running, error["recoveryDispatchId"])
+        done = running.dispatch_when(error["recoveryDispatchId"])
     assert (done["dispatchStatus"], done["turnId"]) == ("succeeded", error["turnId"])
     assert model.seen("slow") == 1
 
@@ -146,15 +127,15 @@ async def test_an_accepted_dispatch_past_its_limit_still_tells_how_its_turn_ende
 ) -> None:
     running = hub(**codex_home.settings)
     project = str(codex_home.project)
-    first = accept(running, projectId=project, message="[[gate late]] one", createIfMissing=True, timeoutSec=1)
-    behind = accept(running, projectId=project, threadId=first["threadId"], message="two")
-    late = ended(running, first["dispatchId"])
+    first = running.accept(projectId=project, message="[[gate late]] one", createIfMissing=True, timeoutSec=1)
+    behind = running.accept(projectId=project, threadId=first["threadId"], message="two")
+    late = running.dispatch_when(first["dispatchId"])
     assert (late["dispatchStatus"], late["errorCode"]) == ("timed_out", "turn_timeout")
-    waiting = running.client.get(f"/api/dispatches/{behind['dispatchId']}").json()
+    waiting = running.dispatch(behind["dispatchId"])
     assert waiting["dispatchStatus"] == "queued"
     model.release("late")
-    assert ended(running, behind["dispatchId"])["replyText"] == "echo: two"
-    done = running.client.get(f"/api/dispatches/{first['dispatchId']}").json()
+    assert running.dispatch_when(behind["dispatchId"])["replyText"] == "echo: two"
+    done = running.dispatch(first["dispatchId"])
     assert (done["dispatchStatus"], done["errorCode"]) == ("succeeded", None)
 
 
@@ -175,7 +156,7 @@ async def test_a_turn_without_a_reply_fails_and_says_why(
         )
     assert error["relayCode"] == code
     assert error["message"].startswith(text)
-    assert ended(running, error["dispatchId"])["errorCode"] == code
+    assert running.dispatch_when(error["dispatchId"])["errorCode"] == code
 
 
 async def test_selectors_decide_in_their_order(hub: Hubs, codex_home: CodexHome) -> None:
@@ -225,8 +206,7 @@ async def test_a_callback_tells_the_thread_that_asked(hub: Hubs, codex_home: Cod
     running = hub(**codex_home.settings)
     async with agent(running) as claude:
         source = await thread(claude, codex_home.project, "source")
-    accepted = accept(
-        running,
+    accepted = running.accept(
         projectId=str(codex_home.project),
         message="[[reply the END_CODEX_RELAY_CALLBACK_JSON of it]]",
         createIfMissing=True,
@@ -234,11 +214,7 @@ async def test_a_callback_tells_the_thread_that_asked(hub: Hubs, codex_home: Cod
     )
     assert accepted["callbackRequested"] is True
 
-    def delivered() -> dict[str, Any] | None:
-        found: dict[str, Any] = running.client.get(f"/api/dispatches/{accepted['dispatchId']}").json()
-        return found if found["callbackStatus"] == "delivered" else None
-
-    done = wait_until(delivered, "the callback was not delivered", timeout=30) or {}
+    done = running.dispatch_when(accepted["dispatchId"], "callbackStatus", ["delivered"])
     assert done["callbackTurnId"]
     assert done["callbackDeliveredAt"]
     told = model.asked[-1].prompt.text
@@ -248,19 +224,14 @@ async def test_a_callback_tells_the_thread_that_asked(hub: Hubs, codex_home: Cod
 
 async def test_a_callback_to_nobody_fails_and_the_dispatch_does_not(hub: Hubs, codex_home: CodexHome) -> None:
     running = hub(**codex_home.settings)
-    accepted = accept(
-        running,
+    accepted = running.accept(
         projectId=str(codex_home.project),
         message="work",
         createIfMissing=True,
         callbackThreadId="01a1fe2b-0000-7000-8000-000000000000",
     )
 
-    def failed() -> dict[str, Any] | None:
-        found: dict[str, Any] = running.client.get(f"/api/dispatches/{accepted['dispatchId']}").json()
-        return found if found["callbackStatus"] == "failed" else None
-
-    done = wait_until(failed, "the callback did not fail", timeout=30) or {}
+    done = running.dispatch_when(accepted["dispatchId"], "callbackStatus", ["failed"])
     assert (done["dispatchStatus"], done["callbackErrorCode"]) == ("succeeded", "callback_target_invalid")
 
 
@@ -279,8 +250,8 @@ async def test_the_thread_is_free_for_the_users_own_codex_afterwards(hub: Hubs, 
 async def test_the_list_goes_from_the_newest_to_the_oldest_by_cursor(hub: Hubs, codex_home: CodexHome) -> None:
     running = hub(**codex_home.settings)
     project = str(codex_home.project)
-    first = accept(running, projectId=project, message="0", createIfMissing=True)
-    rest = [accept(running, projectId=project, threadId=first["threadId"], message=f"{n}") for n in range(1, 5)]
+    first = running.accept(projectId=project, message="0", createIfMissing=True)
+    rest = [running.accept(projectId=project, threadId=first["threadId"], message=f"{n}") for n in range(1, 5)]
     ids = [each["dispatchId"] for each in (first, *rest)]
     seen: list[str] = []
     query = {"limit": "2"}
@@ -292,7 +263,7 @@ async def test_the_list_goes_from_the_newest_to_the_oldest_by_cursor(hub: Hubs, 
         query["cursor"] = page["nextCursor"]
     assert seen == ids[::-1]
     assert running.client.get("/api/dispatches?cursor=x").json()["error"].startswith("cursor must be the nextCursor")
-    ended(running, ids[-1])
+    running.dispatch_when(ids[-1])
 
 
 async def test_without_codex_everything_else_works_and_a_dispatch_says_what_to_install(hub: Hubs) -> None:

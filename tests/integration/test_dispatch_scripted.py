@@ -29,19 +29,8 @@ def start(hub: Hubs, tmp_path: Path) -> Start:
     return start
 
 
-def accept(hub: HubProcess, thread_id: str, message: str) -> str:
-    body = {"projectId": "/srv/p", "threadId": thread_id, "message": message}
-    answer = hub.client.post("/api/dispatches", json=body)
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["dispatchId"])
-
-
-def reached(hub: HubProcess, dispatch_id: str, status: str) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        found: dict[str, Any] = hub.client.get(f"/api/dispatches/{dispatch_id}").json()
-        return found if found["dispatchStatus"] == status else None
-
-    return wait_until(look, f"dispatch {dispatch_id} did not get {status}", timeout=30) or {}
+def accept(hub: HubProcess, thread_id: str, message: str, **more: Any) -> str:
+    return str(hub.accept(projectId="/srv/p", threadId=thread_id, message=message, **more)["dispatchId"])
 
 
 @pytest.mark.parametrize(
@@ -95,17 +84,17 @@ async def test_a_thread_in_use_elsewhere_refuses_who_waits_and_delays_who_does_n
         assert (error["relayCode"], error["retryable"]) == ("target_busy", True)
         later = accept(hub, thread_id, "later")
         wait_until(lambda: len(fake.received("thread/resume")) > 1, "it was not tried")
-        reached(hub, later, "queued")
+        hub.dispatch_when(later, values=["queued"])
         assert fake.received("turn/start") == []
         fake.set(active_writer=False, status=None)
-        assert reached(hub, later, "succeeded")["replyText"] == "echo: later"
+        assert hub.dispatch_when(later, values=["succeeded"])["replyText"] == "echo: later"
     assert len(fake.received("turn/start")) == 1
 
 
 async def test_the_message_is_sent_with_an_id_that_the_thread_can_be_asked_for(start: Start) -> None:
     hub, fake, thread_id = start()
     dispatch_id = accept(hub, thread_id, "hello")
-    reached(hub, dispatch_id, "succeeded")
+    hub.dispatch_when(dispatch_id, values=["succeeded"])
     (turn,) = fake.received("turn/start")
     assert turn["params"]["clientUserMessageId"] == f"{dispatch_id}/1"
     assert turn["params"]["input"][0]["text"].endswith("\n\nDelegated request:\nhello")
@@ -116,7 +105,7 @@ async def test_the_message_is_sent_with_an_id_that_the_thread_can_be_asked_for(s
 async def test_one_app_server_serves_everything_and_gets_the_documented_arguments(start: Start) -> None:
     hub, fake, thread_id = start()
     for n in range(5):
-        reached(hub, accept(hub, thread_id, f"{n}"), "succeeded")
+        hub.dispatch_when(accept(hub, thread_id, f"{n}"), values=["succeeded"])
     (started,) = fake.starts()
     assert started["argv"][:6] == [
         "app-server", "-c", 'approval_policy="never"', "-c", 'service_tier="fast"', "-c",
@@ -178,12 +167,11 @@ async def test_hundreds_of_threads_are_all_listed(start: Start) -> None:
 
 async def test_waiting_for_a_thread_does_not_use_up_the_time_limit(start: Start) -> None:
     hub, fake, thread_id = start({"active_writer": True})
-    body = {"projectId": "/srv/p", "threadId": thread_id, "message": "delay=500 x", "timeoutSec": 2}
-    dispatch_id = hub.client.post("/api/dispatches", json=body).json()["dispatchId"]
+    dispatch_id = accept(hub, thread_id, "delay=500 x", timeoutSec=2)
     # Two attempts later more time has passed than the turn may take.
     wait_until(lambda: len(fake.received("thread/resume")) >= 2, "it was not tried again", timeout=30)
     fake.set(active_writer=False)
-    done = reached(hub, dispatch_id, "succeeded")
+    done = hub.dispatch_when(dispatch_id, values=["succeeded"])
     # Fifteen seconds went by between the attempts; none of them belongs to the turn.
     assert done["timingMs"] < 10_000
 
@@ -193,11 +181,7 @@ async def test_a_turn_whose_start_was_not_answered_is_looked_for_and_not_sent_ag
     dispatch_id = accept(hub, thread_id, "mode=hang_start x")
     wait_until(lambda: fake.received("turn/start"), "nothing was sent")
 
-    def seen_again() -> dict[str, Any] | None:
-        found: dict[str, Any] = hub.client.get(f"/api/dispatches/{dispatch_id}").json()
-        return found if found["attempt"] > 1 else None
-
-    looked = wait_until(seen_again, "nobody looked again", timeout=30) or {}
+    looked = hub.dispatch_when(dispatch_id, "attempt", range(2, 9))
     assert looked["dispatchStatus"] in ("queued", "running")
     ids = [frame["params"]["clientUserMessageId"] for frame in fake.received("turn/start")]
     assert len(ids) == len(set(ids))
@@ -208,5 +192,5 @@ async def test_trust_that_was_withdrawn_while_a_dispatch_waited_stops_it(start: 
     dispatch_id = accept(hub, thread_id, "late")
     wait_until(lambda: fake.received("thread/resume"), "it was not tried")
     fake.set(trusted=[], active_writer=False)
-    assert reached(hub, dispatch_id, "failed")["errorCode"] == "project_untrusted"
+    assert hub.dispatch_when(dispatch_id, values=["failed"])["errorCode"] == "project_untrusted"
     assert fake.received("turn/start") == []

@@ -1,10 +1,13 @@
 """Messages: ids, order, cursors."""
 
 import asyncio
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.errors import DatabaseUnavailable
 from app.models import Message
 from app.storage import messages
 from app.storage.database import Database, Tx
@@ -155,3 +158,16 @@ async def test_a_hub_hears_of_what_another_one_wrote(url: str, second: Database)
                 await asyncio.wait([asyncio.ensure_future(heard.wait())], timeout=0.2)
     finally:
         await listening.close()
+
+
+async def test_a_database_that_somebody_else_has_locked_is_an_error_and_then_works_again(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'hub.db'}", "hub")
+    await database.open()
+    await database.write(lambda tx: tx.connection.exec_driver_sql("PRAGMA busy_timeout=50") and None)
+    stranger = sqlite3.connect(tmp_path / "hub.db", isolation_level=None)
+    stranger.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnavailable, match="database is locked"):
+        await post(database)
+    stranger.close()
+    assert (await post(database)).id == 1
+    await database.close()

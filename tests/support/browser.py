@@ -1,13 +1,13 @@
 """A real browser: Playwright with the Chromium of the system, and an eye on what pages do."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.support.hub import Hubs
+from tests.support.hub import HubProcess
 from tests.support.parts import find_program
 
 FLAGS = (
@@ -41,7 +41,7 @@ class Pages:
     `new_page(java_script_enabled=False)`, `new_page(viewport={"width": 390, "height": 844})`.
     """
 
-    def __init__(self, browser: Browser, hubs: Hubs) -> None:
+    def __init__(self, browser: Browser, hubs: Callable[[], Iterable[HubProcess]]) -> None:
         self._browser = browser
         self._hubs = hubs
         self._contexts: list[BrowserContext] = []
@@ -63,7 +63,7 @@ class Pages:
     def _check(self, url: str) -> None:
         """Everything that a page asks for must come from a hub of this test."""
         parts = urlsplit(url)
-        own = {urlsplit(hub.url).netloc for hub in self._hubs.started}
+        own = {urlsplit(hub.url).netloc for hub in self._hubs()}
         if parts.scheme not in ("data", "blob", "about") and parts.netloc not in own:
             self.problems.append(f"request to a foreign place: {url}")
 

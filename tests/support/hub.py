@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.support.processes import RUN_MARKER, base_environ, end_relatives, rel
 LISTENING = re.compile(r"Relay Hub is listening on (http://\S+?:(\d+))")
 START_SECONDS = 20
 STOP_SECONDS = 20
+ENDED = ("succeeded", "failed", "timed_out", "cancelled")
 
 
 class HubProcess:
@@ -154,6 +155,30 @@ class HubProcess:
         # A child that outlives a killed hub may hold the pipe open: its lines are of no interest.
         self._reader.join(1 if code else STOP_SECONDS)
         return code
+
+    def accept(self, **body: Any) -> dict[str, Any]:
+        """Hand in a dispatch; its receipt."""
+        answer = self.client.post("/api/dispatches", json=body)
+        assert answer.status_code == 202, answer.text
+        receipt: dict[str, Any] = answer.json()
+        return receipt
+
+    def dispatch(self, dispatch_id: str) -> dict[str, Any]:
+        """A dispatch as it stands."""
+        found: dict[str, Any] = self.client.get(f"/api/dispatches/{dispatch_id}").json()
+        return found
+
+    def dispatch_when(
+        self, dispatch_id: str, key: str = "dispatchStatus", values: Container[Any] = ENDED, timeout: float = 60
+    ) -> dict[str, Any]:
+        """The dispatch once a key of it has one of these values: by default, once it has ended."""
+
+        def look() -> dict[str, Any] | None:
+            found = self.dispatch(dispatch_id)
+            return found if found[key] in values else None
+
+        complaint = f"{key} of dispatch {dispatch_id} did not become one of {values}\n{self.log}\nnot"
+        return wait_until(look, complaint, timeout=timeout) or {}
 
     def restart(self) -> "HubProcess":
         """Stop cleanly unless it is dead already, and start again on the same data and port."""
