@@ -56,7 +56,7 @@ class Chat:
     async def fetch(self, target: str, since_id: int, limit: int) -> list[Message]:
         """The oldest messages after `since_id`, 1 to 200 of them: what an agent pages through."""
         limit = max(1, min(limit, 200))
-        found = await self._database.read(messages.after, target.strip(), since_id, limit)
+        found = await self._database.read(messages.after, _sought(target), since_id, limit)
         self._logs.activity(
             "fetch_messages",
             target=target,
@@ -69,7 +69,7 @@ class Chat:
 
     async def newest(self, target: str, limit: int) -> list[Message]:
         """The newest messages of a channel, 1 to 500 of them, oldest first."""
-        return await self._database.read(messages.newest, target.strip(), max(1, min(limit, 500)))
+        return await self._database.read(messages.newest, _sought(target), max(1, min(limit, 500)))
 
     async def channels(self) -> list[str]:
         """Names of all channels, sorted."""
@@ -87,6 +87,11 @@ class Chat:
         if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):
             raise BadRequest(f"{field} must not contain control characters", field=field)
         return name
+
+
+def _sought(target: str) -> str:
+    """The name to look for; what no channel can be called is looked for under no name at all."""
+    return "" if "\0" in target else target.strip()
 
 
 def _string(field: str, value: Any) -> str:

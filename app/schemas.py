@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -13,6 +14,7 @@ from pydantic import (
     ValidationError,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from app.dispatch.recovery import Standing
 from app.errors import BadRequest
@@ -26,10 +28,17 @@ def iso(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("nul", "must not contain NUL characters")
+    return text
+
+
 Time = Annotated[str, BeforeValidator(lambda value: iso(value) if isinstance(value, float) else value)]
-Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Storable = AfterValidator(_without_nul)
+Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), Storable]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), Storable]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), Storable]
 Seconds = Annotated[int, Field(ge=1, le=3600)]
 
 
@@ -73,17 +82,14 @@ class DispatchIn(Wire):
     create_if_missing: bool = Field(False, description="Make a thread if none matches.")
     timeout_sec: Seconds | None = None
 
-    def request(self, callback_thread_id: str | None = None) -> DispatchRequest:
-        return DispatchRequest(**self.model_dump(exclude={"callback_thread_id"}), callback_thread_id=callback_thread_id)
+    def request(self) -> DispatchRequest:
+        return DispatchRequest(**self.model_dump())
 
 
 class DispatchAsyncIn(DispatchIn):
     """A request that is accepted now and worked on later."""
 
     callback_thread_id: Id | None = Field(None, description="Thread to tell how it ended.")
-
-    def request(self, callback_thread_id: str | None = None) -> DispatchRequest:
-        return super().request(callback_thread_id or self.callback_thread_id)
 
 
 class AcceptedOut(Wire):
@@ -178,6 +184,10 @@ def explain(error: ValidationError) -> BadRequest:
     match problem["type"]:
         case "missing" | "string_too_short":
             text = f"{field} is required"
+        case "nul":
+            text = f"{field} must not contain NUL characters"
+        case "string_unicode":
+            text = f"{field} contains a broken surrogate pair"
         case "string_type":
             text = f"{field} must be a string"
         case "string_too_long":

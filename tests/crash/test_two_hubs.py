@@ -24,6 +24,22 @@ async def test_what_one_hub_is_told_the_other_one_shows_and_pushes(hub: Hubs, po
     assert message["text"] == "hello over there"
 
 
+def test_what_postgresql_cannot_hold_is_refused_or_not_found_as_with_sqlite(hub: Hubs, postgres_url: str) -> None:
+    client = hub(database_url=postgres_url).client
+    for path, status in (
+        ("/api/messages?target=%00", 200),
+        ("/api/messages?target=%ff", 200),
+        ("/api/dispatches/%00", 404),
+        ("/api/dispatches?cursor=999999999999999999", 200),
+        ("/channels/%00", 404),
+        ("/dispatches/%00", 404),
+    ):
+        assert client.get(path).status_code == status, path
+    for field in ("target", "sender", "text"):
+        body = {"target": "c", "sender": "s", "text": "t"} | {field: "a\0b"}
+        assert client.post("/api/messages", json=body).status_code == 400
+
+
 def test_a_hub_that_dies_is_inherited_by_the_other(
     hub: Hubs, postgres_url: str, codex_home: CodexHome, model: FakeModel
 ) -> None:

@@ -289,6 +289,7 @@ async def test_without_codex_everything_else_works_and_a_dispatch_says_what_to_i
         ({"projectId": "/p", "message": "x", "threadName": "n" * 121}, "threadName must have at most 120 characters"),
         ({"projectId": "/p", "message": "x", "sandbox": "off"}, "sandbox is not known here; check its spelling"),
         ({"projectId": 5, "message": "x"}, "projectId must be a string"),
+        ({"projectId": "/p", "message": "a\0b"}, "message must not contain NUL characters"),
         ({"projectId": "/p", "message": "x", "createIfMissing": "maybe"}, "createIfMissing must be true or false"),
     ],
 )
