@@ -11,7 +11,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from tests.support.browser import Pages
-from tests.support.hub import Hubs
 from tests.support.inspector import Inspector
 from tests.support.serving import serving
 
@@ -50,10 +49,7 @@ def stand_in() -> Iterator[str]:
 
 @pytest.fixture
 def pages(browser: Browser, stand_in: str) -> Pages:
-    hubs = Hubs()
-    hubs.end()
-    hubs.started.append(StandIn(stand_in))  # type: ignore[arg-type]
-    return Pages(browser, hubs)
+    return Pages(browser, lambda: [StandIn(stand_in)])  # type: ignore[list-item]
 
 
 def test_a_page_that_behaves_is_accepted(pages: Pages, stand_in: str) -> None:
