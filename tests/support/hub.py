@@ -18,7 +18,7 @@ from tests.support.parts import CHECKOUT
 from tests.support.processes import RUN_MARKER, base_environ, end_relatives, relatives, wait_until
 
 LISTENING = re.compile(r"Relay Hub is listening on (http://\S+?:(\d+))")
-START_SECONDS = 20
+START_SECONDS = 60
 STOP_SECONDS = 20
 ENDED = ("succeeded", "failed", "timed_out", "cancelled")
 
