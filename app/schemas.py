@@ -185,7 +185,7 @@ def explain(error: ValidationError) -> BadRequest:
         case "missing" | "string_too_short":
             text = f"{field} is required"
         case "nul":
-            text = f"{field} must not contain NUL characters"
+            text = f"{field} {problem['msg']}"
         case "string_unicode":
             text = f"{field} contains a broken surrogate pair"
         case "string_type":

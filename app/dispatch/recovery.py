@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from app.codex.protocol import Turn, turn_result
+from app.codex.protocol import Turn, TurnResult, turn_result
 from app.errors import ErrorCode
-from app.models import CallbackStatus, Dispatch, DispatchStatus, Outcome
+from app.models import CallbackStatus, Dispatch, DispatchStatus, Lease, Outcome
 
 
 class Writer(Enum):
@@ -37,11 +37,8 @@ class Verdict:
 
 def our_turn(dispatch: Dispatch, turns: Sequence[Turn]) -> Turn | None:
     """The newest turn that holds our message, whichever attempt sent it."""
-    prefix = f"{dispatch.id}/"
-    for turn in turns:
-        if any(str(item.get("clientId") or "").startswith(prefix) for item in turn.items):
-            return turn
-    return None
+    ids = [Lease(dispatch.id, "", attempt).client_message_id for attempt in range(1, dispatch.attempt + 1)]
+    return next((turn for turn in turns if any(map(turn.has_message, ids))), None)
 
 
 def judge(turn: Turn | None, writer: Writer) -> Verdict:
@@ -53,7 +50,7 @@ def judge(turn: Turn | None, writer: Writer) -> Verdict:
         return Verdict(Action.SEND)
     result = turn_result(turn)
     if result.status in ("completed", "failed"):
-        return Verdict(Action.FINISH, turn.id, ended(result.turn_id, result.status, result.reply, result.error))
+        return Verdict(Action.FINISH, turn.id, ended(result))
     # A turn that runs in another process reads "interrupted" as well; only who writes tells them apart.
     if writer is Writer.ELSEWHERE:
         return Verdict(Action.WAIT, turn.id)
@@ -72,23 +69,24 @@ def judge(turn: Turn | None, writer: Writer) -> Verdict:
     )
 
 
-def ended(turn_id: str | None, status: str, reply: str | None, error: str | None) -> Outcome:
+def ended(result: TurnResult) -> Outcome:
     """The outcome of a turn that came to an end."""
-    if status != "completed" or error:
+    turn_id = result.turn_id
+    if not result.succeeded:
         return Outcome(
             DispatchStatus.FAILED,
             turn_id,
             error_code=ErrorCode.TARGET_TURN_FAILED,
-            error_message=f"Target turn failed: {error or status or 'unknown'}",
+            error_message=f"Target turn failed: {result.error or result.status or 'unknown'}",
         )
-    if not reply:
+    if not result.reply:
         return Outcome(
             DispatchStatus.FAILED,
             turn_id,
             error_code=ErrorCode.REPLY_MISSING,
             error_message="Target thread completed but returned no final text.",
         )
-    return Outcome(DispatchStatus.SUCCEEDED, turn_id, reply_text=reply)
+    return Outcome(DispatchStatus.SUCCEEDED, turn_id, reply_text=result.reply)
 
 
 class Suggestion(StrEnum):

@@ -13,7 +13,15 @@ from app.dispatch import callbacks, recovery
 from app.dispatch.envelopes import delegated
 from app.dispatch.recovery import Action, Writer
 from app.dispatch.targets import Targets
-from app.errors import ErrorCode, HubError, InternalError, NoAnswer, TargetBusy, ThreadNotFound
+from app.errors import (
+    DatabaseUnavailable,
+    ErrorCode,
+    HubError,
+    InternalError,
+    NoAnswer,
+    TargetBusy,
+    ThreadNotFound,
+)
 from app.logs import Logs
 from app.models import Dispatch, DispatchStatus, Lease, Origin, Outcome
 from app.settings import Settings
@@ -77,6 +85,9 @@ class Runner:
                 return _failed(error)
             await self._database.write(leases.release, lease, error.message, _pause(lease))
             return None
+        except DatabaseUnavailable:
+            # This says nothing about the turn, which may be running.
+            raise
         except NoAnswer as error:
             # The message may be on its way. The thread knows; whoever takes the dispatch over asks it.
             await self._database.write(leases.postpone, lease, error.message, BUSY_PAUSE_SEC)
@@ -120,8 +131,7 @@ class Runner:
                     await self._time_out(dispatch, lease, log)
                 elif outcome := await self._ask(client, dispatch, log):
                     return outcome
-        result = log.result
-        return recovery.ended(result.turn_id, result.status, result.reply, result.error)
+        return recovery.ended(log.result)
 
     async def _time_out(self, dispatch: Dispatch, lease: Lease, log: TurnLog) -> None:
         message = f"Timed out while waiting for thread {dispatch.thread_id} turn {log.turn_id}"
@@ -142,8 +152,7 @@ class Runner:
         with contextlib.suppress(HubError):
             for turn in await client.turns(dispatch.thread_id):
                 if turn.id == log.turn_id and turn.ended:
-                    result = turn_result(turn)
-                    return recovery.ended(turn.id, result.status, result.reply, result.error)
+                    return recovery.ended(turn_result(turn))
         return None
 
     def _deadline(self, dispatch: Dispatch) -> float | None:

@@ -72,10 +72,10 @@ def test_our_turn_is_known_by_our_message_of_any_attempt_and_by_nothing_else() -
         return Turn(turn_id, "completed", ({"type": "userMessage", "clientId": client_id},), None, None, None)
 
     turns = [holding("a", None), holding("b", "d10/1"), holding("c", "d1/3"), holding("d", "d1/1")]
-    found = our_turn(dispatch(), turns)
+    found = our_turn(dispatch(attempt=3), turns)
     assert found is not None
     assert found.id == "c"
-    assert our_turn(dispatch(id="d"), turns) is None
+    assert our_turn(dispatch(id="d", attempt=3), turns) is None
 
 
 LATER = time.time() + 1000

@@ -238,7 +238,7 @@ async def test_a_method_that_is_never_answered_times_out(
     make_settings: Callable[..., Settings], fake: FakeCodex, method: str
 ) -> None:
     fake.set(never_answer=[method])
-    pool = Pool(make_settings(codex_request_timeout_ms=500))
+    pool = Pool(make_settings(codex_request_timeout_ms=5000))
     client = await pool.client()
     with pytest.raises(InternalError, match=f"Request timed out: {method}"):
         await (client.threads() if method == "thread/list" else client.start_turn("t", "x", "d/1"))
