@@ -5,8 +5,8 @@ and a slow reader holds nobody up: all that it missed is one flag.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 
 class BusClosed(Exception):
@@ -20,8 +20,17 @@ class Subscription:
         self._flag = asyncio.Event()
         self._closed = False
 
+    @property
+    def is_set(self) -> bool:
+        """Whether a hint came that nobody has waited for or cleared."""
+        return self._flag.is_set()
+
     def hint(self) -> None:
         self._flag.set()
+
+    def clear(self) -> None:
+        """Take note of the hints so far without waiting."""
+        self._flag.clear()
 
     def close(self) -> None:
         self._closed = True
@@ -81,3 +90,45 @@ class Bus:
         for readers in self._readers.values():
             for subscription in readers:
                 subscription.close()
+
+
+class SharedLook:
+    """One look at the database for all who want to know at the same time."""
+
+    def __init__(self, bus: Bus, topic: str, look: Callable[[], Awaitable[None]], *, trusts_hints: bool) -> None:
+        """`look` reads what has changed; where hints cannot be trusted, for everybody who asks after it began."""
+        self._look = look
+        self._trusts_hints = trusts_hints
+        self._listening = ExitStack()
+        self._hints = self._listening.enter_context(bus.subscribe(topic))
+        self._hints.hint()
+        self._now: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+
+    async def fresh(self) -> None:
+        """Return once everything is known that was durable when this was called."""
+        if self._trusts_hints and not self._hints.is_set and self._now is None:
+            return
+        # A look that is under way may have begun too early for this caller: the next one will do, for all who wait.
+        if self._next is None:
+            self._next = asyncio.create_task(self._look_after(self._now))
+        await asyncio.shield(self._next)
+
+    def close(self) -> None:
+        self._listening.close()
+
+    async def _look_after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        self._now, self._next = self._next, None
+        if self._trusts_hints and not self._hints.is_set:
+            self._now = None
+            return
+        self._hints.clear()
+        try:
+            await self._look()
+        except BaseException:
+            self._hints.hint()
+            raise
+        finally:
+            self._now = None

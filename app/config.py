@@ -87,10 +87,10 @@ def _strings(value: Any) -> tuple[str, ...]:
 def _read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The file's object; anything unreadable is a warning, as the seed started without it."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         return {}, []
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, [f"{path} is ignored: {error}"]
     if not isinstance(content, dict):
         return {}, [f"{path} is ignored: it must hold a JSON object"]
@@ -113,6 +113,6 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
         if problem["type"] == "greater_than" and name.startswith(("log_max", "channel_log_max")):
             text = f"{name} must be > 0"
         else:
-            text = f"{name}: {problem['msg']}"
+            text = f"{name}: {problem['msg'].removeprefix('Value error, ')}"
         lines.append(f"{text} (from {sources.get(name, 'the default')})")
     return "\n".join(lines)

@@ -14,8 +14,10 @@
     ├── TargetTurnFailed        502
     │   └── TurnInterrupted
     ├── ReplyMissing            502
+    ├── IdempotencyConflict     409
     ├── AppServerUnavailable    503   retryable
     ├── DatabaseUnavailable     503   retryable
+    ├── HubStopping             503   retryable
     └── InternalError           500
         └── NoAnswer            retryable
 
@@ -42,11 +44,13 @@ class ErrorCode(StrEnum):
     TARGET_AMBIGUOUS = "target_ambiguous"
     DISPATCH_NOT_FOUND = "dispatch_not_found"
     CALLBACK_TARGET_INVALID = "callback_target_invalid"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     TARGET_BUSY = "target_busy"
     TURN_TIMEOUT = "turn_timeout"
     TURN_INTERRUPTED = "turn_interrupted"
     APP_SERVER_UNAVAILABLE = "app_server_unavailable"
     DATABASE_UNAVAILABLE = "database_unavailable"
+    HUB_STOPPING = "hub_stopping"
     REPLY_MISSING = "reply_missing"
     TARGET_TURN_FAILED = "target_turn_failed"
     INTERNAL_ERROR = "internal_error"
@@ -137,6 +141,12 @@ class CallbackTargetInvalid(HubError):
     rpc_code = -32602
 
 
+class IdempotencyConflict(HubError):
+    code = ErrorCode.IDEMPOTENCY_CONFLICT
+    http_status = 409
+    rpc_code = -32602
+
+
 class TargetBusy(HubError):
     code = ErrorCode.TARGET_BUSY
     http_status = 409
@@ -173,6 +183,12 @@ class AppServerUnavailable(HubError):
 
 class DatabaseUnavailable(HubError):
     code = ErrorCode.DATABASE_UNAVAILABLE
+    http_status = 503
+    retryable = True
+
+
+class HubStopping(HubError):
+    code = ErrorCode.HUB_STOPPING
     http_status = 503
     retryable = True
 

@@ -21,7 +21,7 @@ class Hub:
         self.bus = Bus()
         self.logs = Logs(settings)
         self.database = Database(settings.database, self.owner, self.bus.publish)
-        self.chat = Chat(settings, self.database, self.logs)
+        self.chat = Chat(settings, self.database, self.bus, self.logs)
         self.dispatches = Dispatches(settings, self.database, self.bus, self.logs, self.owner)
 
     @asynccontextmanager
@@ -34,8 +34,7 @@ class Hub:
         with self.logs.open():
             await self.database.open()
             try:
-                await self.chat.prepare()
-                async with self.dispatches.run():
+                async with self.chat.run(), self.dispatches.run():
                     yield
             finally:
                 self.bus.close()

@@ -1,9 +1,12 @@
 """The two rotating logs: what happened (never what was said), and the archive of every message."""
 
+import asyncio
 import json
 import logging
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from json.encoder import encode_basestring
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,10 @@ from app.settings import Settings
 
 # JSON escapes only C0 itself; the rest would let a message forge lines or drive a terminal that shows the log.
 _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+LENIENT = "backslashreplace"
+"""What to do with half a surrogate pair, which a question may hold: show it."""
+
+logger = logging.getLogger("relay_hub")
 
 
 class Logs:
@@ -21,9 +28,6 @@ class Logs:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # Loggers of our own and not of the process: two hubs in one process must not share a file.
-        self._activity = logging.Logger("claude_codex", logging.INFO)
-        self._archive = logging.Logger("claude_codex.channel_messages", logging.INFO)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -33,50 +37,112 @@ class Logs:
             CannotStart: a file cannot be written.
         """
         at = self._settings
-        pairs = [
-            (
-                self._activity,
-                _handler(at.log_path, at.log_bytes, at.log_backup_count, "%(asctime)s %(levelname)s %(message)s"),
-            ),
-            (
-                self._archive,
-                _handler(
-                    at.channel_log_path,
-                    at.channel_log_bytes,
-                    at.channel_log_backup_count,
-                    "%(asctime)s %(message)s",
-                ),
-            ),
-        ]
-        for logger, handler in pairs:
-            logger.addHandler(handler)
+        self._activity = _Log(at.log_path, at.log_bytes, at.log_backup_count)
         try:
-            yield
+            self._archive = _Log(at.channel_log_path, at.channel_log_bytes, at.channel_log_backup_count)
+            try:
+                yield
+            finally:
+                self._archive.close()
         finally:
-            for logger, handler in pairs:
-                logger.removeHandler(handler)
-                handler.close()
+            self._activity.close()
 
     def activity(self, event: str, **fields: Any) -> None:
         """One line about what happened. Callers pass lengths and ids, never text."""
-        self._activity.info("%s %s", event, _json(fields))
+        self._activity.write(f"INFO {event} {_json(fields)}")
 
-    def archive(self, message: Message) -> None:
-        """One line with the whole message."""
-        row = message.model_dump(include={"id", "ts", "target", "sender", "text", "source"})
-        keys = ("id", "ts", "target", "sender", "text", "source")
-        self._archive.info("%s", _json({key: row[key] for key in keys}))
+    def posted(self, message: Message) -> None:
+        """A message in both logs: that it was posted, and the whole of it in the archive."""
+        # Written by hand: these two lines are most of what a post costs in Python.
+        target, sender, source = _string(message.target), _string(message.sender), _string(message.source)
+        self._activity.write(
+            f'INFO post_message {{"id": {message.id}, "target": {target}, "sender": {sender}, '
+            f'"text_len": {len(message.text)}, "source": {source}}}'
+        )
+        self._archive.write(
+            f'{{"id": {message.id}, "ts": {message.ts!r}, "target": {target}, "sender": {sender}, '
+            f'"text": {_string(message.text)}, "source": {source}}}'
+        )
+
+
+class _Log:
+    """A file of lines with the local time in front, rotated by size.
+
+    The standard handler does the rotation; its way of writing a line takes as long as storing a message. What comes in
+    one turn of the event loop is written at once.
+    """
+
+    def __init__(self, path: Path, size: int, backups: int) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = RotatingFileHandler(path, maxBytes=size, backupCount=backups, encoding="utf-8", errors=LENIENT)
+        except OSError as error:
+            raise CannotStart(f"Cannot write the log {path}: {error}. Set log_path and channel_log_path.") from None
+        self._path = path
+        self._most = size
+        self._bytes = path.stat().st_size
+        self._second = 0
+        self._shown = ""
+        self._waiting: list[str] = []
+
+    def write(self, text: str) -> None:
+        now = time.time()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._shown = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+        self._waiting.append(f"{self._shown},{int(now % 1 * 1000):03d} {text}\n")
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        lines, self._waiting = self._waiting, []
+        try:
+            while lines:
+                if self._file.stream is None:  # the last write failed
+                    self._file.stream = self._file._open()
+                    self._bytes = self._path.stat().st_size
+                fitting = self._fitting(lines)
+                self._file.stream.write("".join(lines[:fitting]))
+                self._file.stream.flush()
+                lines = lines[fitting:]
+        except OSError as error:
+            # The messages themselves are stored: a full disk must not make their posts look failed.
+            logger.warning("%s cannot be written: %s", self._path, error)
+            self._let_go()
+
+    def close(self) -> None:
+        self.flush()
+        self._let_go()
+        self._file.close()
+
+    def _let_go(self) -> None:
+        """Close the file, without what could not be written: it would come again with every attempt."""
+        stream, self._file.stream = self._file.stream, None
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
+
+    def _fitting(self, lines: list[str]) -> int:
+        """How many lines go into the file; one at least, into a fresh one if need be."""
+        for number, line in enumerate(lines):
+            length = len(line) if line.isascii() else len(line.encode(errors=LENIENT))
+            if self._bytes and self._bytes + length > self._most:
+                if number:
+                    return number
+                if self._path.is_file():  # and not /dev/null or the like
+                    self._file.doRollover()
+                self._bytes = 0
+            self._bytes += length
+        return len(lines)
 
 
 def _json(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=False).translate(_ESCAPED)
+    return _escaped(json.dumps(fields, ensure_ascii=False))
 
 
-def _handler(path: Path, size: int, backups: int, form: str) -> logging.Handler:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(path, maxBytes=size, backupCount=backups, encoding="utf-8")
-    except OSError as error:
-        raise CannotStart(f"Cannot write the log {path}: {error}. Set log_path and channel_log_path.") from None
-    handler.setFormatter(logging.Formatter(form))
-    return handler
+def _string(text: str) -> str:
+    return _escaped(encode_basestring(text))
+
+
+def _escaped(text: str) -> str:
+    return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPED)

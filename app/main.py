@@ -6,24 +6,31 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import __version__, docs
-from app.api import dispatches, messages
+from app.api import dispatches, events, messages
 from app.errors import CannotStart, ErrorCode, HubError, InternalError, error_body
 from app.hub import Hub
+from app.schemas import MessageBytes
 from app.security.edges import Edges
 from app.settings import Settings
-from app.tools import server
+from app.shortcuts import Endpoint, Shortcuts
+from app.tools import catalog
+from app.tools.endpoint import McpEndpoint
 from app.ui import live, views
 from app.ui.render import Renderer, asset_folder
 
 logger = logging.getLogger("relay_hub")
+
+MCP_PATHS = ("/mcp", "/mcp/")
+"""Exact paths: a mount would redirect /mcp, and would swallow the 404s of everything after it."""
 
 HTTP_CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: ErrorCode.PAYLOAD_TOO_LARGE}
 
@@ -32,8 +39,8 @@ def create_app(settings: Settings) -> FastAPI:
     """The whole hub as an ASGI app; its lifespan opens and closes everything. `app.state.hub` is the hub."""
     hub = Hub(settings)
     renderer = Renderer()
-    tools = server.tools(hub)
-    mcp = server.session_manager(hub, tools)
+    tools = catalog.tools(hub)
+    mcp = McpEndpoint(hub, tools)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -44,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.failure = error
             raise
 
-    app = FastAPI(
+    app = HubApp(
         title="Relay Hub",
         version=__version__,
         description="Channels for agents and people, and dispatches into Codex threads. MCP is served at /mcp.",
@@ -55,20 +62,42 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.hub = hub
     app.state.renderer = renderer
-    app.add_middleware(Edges, settings=settings)
+    encoded = MessageBytes()
+    messages_api = messages.routes(hub, encoded)
+    endpoints = _endpoints(messages_api, "/api/messages")
+    shortcuts = Shortcuts(app.behind, endpoints, apps=dict.fromkeys(MCP_PATHS, mcp), failed=_hub_error)
+    app.front = Edges(shortcuts, settings)
     app.add_exception_handler(HubError, _hub_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _crash)
 
-    app.include_router(messages.routes(hub))
+    app.include_router(messages_api)
+    app.include_router(events.routes(hub, encoded))
     app.include_router(dispatches.routes(hub))
-    # Exact routes: a mount would redirect /mcp, and would swallow the 404s of everything after it.
-    app.router.routes.extend(Route(path, endpoint=_asgi(mcp.asgi_app)) for path in ("/mcp", "/mcp/"))
+    app.router.routes.extend(Route(path, endpoint=mcp) for path in MCP_PATHS)
     app.include_router(live.routes(hub, renderer))
     app.include_router(views.routes(hub, renderer))
     app.mount("/static", _Static(directory=asset_folder("static")), name="static")
     docs.add(app, tools, renderer)
     return app
+
+
+class HubApp(FastAPI):
+    """An app whose edges stand before everything of the framework, its own middleware included."""
+
+    front: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
+
+    async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What FastAPI itself does."""
+        await super().__call__(scope, receive, send)
+
+
+def _endpoints(router: APIRouter, path: str) -> dict[tuple[str, str], Endpoint]:
+    routes = [route for route in router.routes if isinstance(route, APIRoute) and route.path == path]
+    return {(method, path): route.endpoint for route in routes for method in route.methods or ()}
 
 
 class _Static(StaticFiles):
@@ -78,15 +107,6 @@ class _Static(StaticFiles):
         response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
-
-
-def _asgi(app: ASGIApp) -> Any:
-    """An object with `__call__`: Starlette takes a plain function for a request handler."""
-
-    class Endpoint:
-        __call__ = staticmethod(app)
-
-    return Endpoint()
 
 
 async def _hub_error(request: Request, error: Exception) -> Response:

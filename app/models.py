@@ -7,6 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Enum, Index, Integer, String, Text, text
 from sqlmodel import Field, SQLModel
@@ -74,6 +75,10 @@ def _enum(kind: type[StrEnum]) -> Enum:
 _Big = BigInteger().with_variant(Integer, "sqlite")
 
 
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class Channel(SQLModel, table=True):
     """A named stream of messages. Its row is the lock under which message ids become visible in order."""
 
@@ -82,10 +87,30 @@ class Channel(SQLModel, table=True):
     message_count: int = 0
 
 
-class Message(SQLModel, table=True):
-    """One message. Rows never change; ids are one sequence over all channels and are never reused."""
+class Message(NamedTuple):
+    """One message. It never changes, so it is a value; rows of MessageRow are read and written as these."""
 
-    __table_args__ = (Index("ix_message_target_id", "target", "id"), {"sqlite_autoincrement": True})
+    id: int
+    ts: float
+    target: str
+    sender: str
+    text: str
+    source: str
+    reply_to: int | None = None
+    dispatch_id: str | None = None
+
+
+class MessageRow(SQLModel, table=True):
+    """The table of messages. Ids are one sequence over all channels and are never reused."""
+
+    __tablename__ = "message"
+    __table_args__ = (
+        Index("ix_message_target_id", "target", "id"),
+        _partial(
+            "uq_message_idempotency", "sender", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
+        ),
+        {"sqlite_autoincrement": True},
+    )
 
     id: int | None = Field(default=None, sa_column=Column(_Big, primary_key=True))
     ts: float
@@ -95,6 +120,16 @@ class Message(SQLModel, table=True):
     source: str
     reply_to: int | None = Field(default=None, sa_column=Column(_Big))
     dispatch_id: str | None = None
+    idempotency_key: str | None = None
+
+
+class Reader(SQLModel, table=True):
+    """Where a named reader of a channel stands: everything up to `acked_id` is settled and is not handed out again."""
+
+    target: str = Field(primary_key=True, foreign_key="channel.name")
+    name: str = Field(primary_key=True)
+    acked_id: int = Field(sa_column=Column(_Big, nullable=False))
+    updated_at: float = Field(default_factory=time.time)
 
 
 class Thread(SQLModel, table=True):
@@ -113,8 +148,9 @@ class Thread(SQLModel, table=True):
     last_turn_id: str | None = None
 
 
-_UNFINISHED = text("finished_at IS NULL")
-_OCCUPIED = text("finished_at IS NULL AND status <> 'queued'")
+_UNFINISHED = "finished_at IS NULL"
+_OCCUPIED = "finished_at IS NULL AND status <> 'queued'"
+_UNTOLD = "callback_status = 'pending' AND finished_at IS NOT NULL"
 
 
 class Dispatch(SQLModel, table=True):
@@ -125,37 +161,10 @@ class Dispatch(SQLModel, table=True):
     """
 
     __table_args__ = (
-        Index(
-            "ix_dispatch_line",
-            "home",
-            "thread_id",
-            "seq",
-            sqlite_where=_UNFINISHED,
-            postgresql_where=_UNFINISHED,
-        ),
-        Index(
-            "uq_dispatch_one_at_a_time",
-            "home",
-            "thread_id",
-            unique=True,
-            sqlite_where=_OCCUPIED,
-            postgresql_where=_OCCUPIED,
-        ),
-        Index(
-            "ix_dispatch_unfinished",
-            "home",
-            "status",
-            "seq",
-            sqlite_where=_UNFINISHED,
-            postgresql_where=_UNFINISHED,
-        ),
-        Index(
-            "ix_dispatch_callback",
-            "home",
-            "seq",
-            sqlite_where=text("callback_status = 'pending' AND finished_at IS NOT NULL"),
-            postgresql_where=text("callback_status = 'pending' AND finished_at IS NOT NULL"),
-        ),
+        _partial("ix_dispatch_line", "home", "thread_id", "seq", where=_UNFINISHED),
+        _partial("uq_dispatch_one_at_a_time", "home", "thread_id", where=_OCCUPIED, unique=True),
+        _partial("ix_dispatch_unfinished", "home", "status", "seq", where=_UNFINISHED),
+        _partial("ix_dispatch_callback", "home", "seq", where=_UNTOLD),
         CheckConstraint("attempt >= 0", name="ck_dispatch_attempt"),
         {"sqlite_autoincrement": True},
     )
@@ -262,6 +271,8 @@ class Topic:
     """Names of what a hint can be about."""
 
     CHANNELS = "channels"
+    MESSAGES = "messages"
+    COUNTS = "counts"
     DISPATCHES = "dispatches"
 
     @staticmethod

@@ -3,8 +3,10 @@
 import json
 import platform
 import shlex
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -19,7 +21,8 @@ def _split(value: Any) -> Any:
     entries = value.split(",") if isinstance(value, str) else value
     if not isinstance(entries, list | tuple):
         return entries
-    return tuple(entry.strip() for entry in entries if str(entry).strip())
+    stripped = (entry.strip() if isinstance(entry, str) else entry for entry in entries)
+    return tuple(entry for entry in stripped if entry != "")
 
 
 def _arguments(value: Any) -> Any:
@@ -180,6 +183,28 @@ class Settings(BaseModel):
         description="Print what the app-server says on standard error.",
         json_schema_extra=_aliases("THREAD_RELAY_DEBUG"),
     )
+
+    @field_validator("channels")
+    @classmethod
+    def _can_be_posted_to(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+                raise ValueError(f"{name!r} contains control characters")
+        return names
+
+    @field_validator("database_url")
+    @classmethod
+    def _can_be_opened(cls, url: str) -> str:
+        # No text of ours repeats the URL: it may hold a password.
+        if url and not url.startswith(("postgresql+psycopg://", "sqlite:///")):
+            raise ValueError("must begin with postgresql+psycopg:// or sqlite:///")
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise ValueError(
+                "has no proper host and port; in a password write %40 for @, %2F for /, %3A for :"
+            ) from None
+        return url
 
     @field_validator("data_dir", "codex_home", "log_path", "channel_log_path")
     @classmethod

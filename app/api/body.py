@@ -15,8 +15,8 @@ async def json_object(request: Request) -> dict[str, Any]:
         UnsupportedMediaType: the content type is not JSON. A page of another site can send everything else.
         BadRequest: the body is not a JSON object.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    kind = header(request, b"content-type") or b""
+    if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
         raise UnsupportedMediaType("Send the body as JSON with the header Content-Type: application/json")
     try:
         value = json.loads(await request.body())
@@ -27,16 +27,49 @@ async def json_object(request: Request) -> dict[str, Any]:
     return value
 
 
-def integer(request: Request, name: str, default: int) -> int:
-    """A query parameter as a whole number.
+def header(request: Request, name: bytes) -> bytes | None:
+    """The first header of a name, found without making an object of all headers."""
+    return next((value for key, value in request.scope["headers"] if key == name), None)
+
+
+def integer(request: Request, name: str, header: str | None = None) -> int | None:
+    """A query parameter as a whole number, or a header of the same meaning; None where neither is there.
+
+    Raises:
+        BadRequest: it is something else.
+    """
+    text = (request.headers.get(header) if header else None) or request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise BadRequest(f"{name} must be a whole number", field=name) from None
+
+
+def clamped(request: Request, name: str, default: int, most: int) -> int:
+    """A query parameter as a whole number, brought into 1 to `most`.
+
+    Raises:
+        BadRequest: it is something else.
+    """
+    value = integer(request, name)
+    return max(1, min(default if value is None else value, most))
+
+
+def seconds(request: Request, name: str, most: float) -> float | None:
+    """A query parameter as seconds from 0 to `most`; None where it is not there.
 
     Raises:
         BadRequest: it is something else.
     """
     text = request.query_params.get(name)
     if text is None:
-        return default
+        return None
     try:
-        return int(text)
+        value = float(text)
     except ValueError:
-        raise BadRequest(f"{name} must be a whole number", field=name) from None
+        value = -1
+    if not 0 <= value <= most:
+        raise BadRequest(f"{name} must be a number of seconds from 0 to {most:g}", field=name)
+    return value

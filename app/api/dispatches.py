@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from app.api.body import integer, json_object
+from app.api.body import clamped, json_object
 from app.api.openapi import errors, json_body, query
 from app.errors import BadRequest
 from app.hub import Hub
@@ -51,7 +51,7 @@ def routes(hub: Hub) -> APIRouter:
         },
     )
     async def index(request: Request) -> JSONResponse:
-        limit = max(1, min(integer(request, "limit", 50), MOST))
+        limit = clamped(request, "limit", 50, MOST)
         rows = await hub.dispatches.page(limit + 1, _cursor(request))
         more = rows[limit - 1].dispatch.seq if len(rows) > limit else None
         page = PageOut(

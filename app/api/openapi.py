@@ -24,6 +24,6 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def query(name: str, kind: str, description: str, default: Any = None) -> dict[str, Any]:
+def query(name: str, kind: str, description: str, default: Any = None, required: bool = False) -> dict[str, Any]:
     schema = {"type": kind} if default is None else {"type": kind, "default": default}
-    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+    return {"name": name, "in": "query", "required": required, "description": description, "schema": schema}

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +20,7 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -37,13 +37,19 @@ class Edges:
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif refusal := self._refusal(scope, Headers(scope=scope)):
-            await refusal(scope, receive, _marked(send))
         else:
-            await self._app(_head_as_get(scope), self._bounded(receive), _marked(send))
+            # The first of each name, as the framework reads them.
+            headers = dict(reversed(scope["headers"]))
+            if refusal := self._refusal(scope, headers):
+                await refusal(scope, receive, _marked(send))
+                return
+            # The server holds a body to its stated length.
+            bounded = receive if b"content-length" in headers else self._bounded(receive)
+            await self._app(_head_as_get(scope), bounded, _marked(send))
 
-    def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
-        host, origin = headers.get("host", ""), headers.get("origin")
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> JSONResponse | None:
+        host = headers.get(b"host", b"").decode("latin-1")
+        origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
         if not self._policy.admits_host(host):
             text = f"Host {host!r} is not allowed. If you reach the hub under this name, add it to allowed_hosts."
             return _refuse(421, ErrorCode.HOST_NOT_ALLOWED, text, host=host, setting="allowed_hosts")
@@ -54,7 +60,7 @@ class Edges:
             # Browsers name the origin of every form they send; the API takes JSON alone and says so itself.
             text = "Forms are taken from the hub's own pages only. Programs send JSON to /api."
             return _refuse(403, ErrorCode.ORIGIN_NOT_ALLOWED, text, origin=None, setting="allowed_hosts")
-        length = headers.get("content-length", "0")
+        length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._max_body:
             return JSONResponse(self._too_large().as_json(), 413)
         return None
@@ -80,13 +86,13 @@ class Edges:
 
 def _head_as_get(scope: Scope) -> Scope:
     """HEAD is GET whose body the server leaves out. Streams have nothing but a body that never ends."""
-    if scope["method"] == "HEAD" and not scope["path"].startswith(("/live/", "/mcp")):
+    if scope["method"] == "HEAD" and not scope["path"].startswith(("/live/", "/mcp", "/api/events")):
         return {**scope, "method": "GET"}
     return scope
 
 
-def _media_type(headers: Headers) -> str:
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+def _media_type(headers: Mapping[bytes, bytes]) -> str:
+    return headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
 
 
 def _refuse(status: int, code: ErrorCode, text: str, **details: Any) -> JSONResponse:
@@ -98,9 +104,9 @@ def _marked(send: Send) -> Send:
 
     async def marked(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
+            headers = list(message.get("headers", ()))
+            present = {name for name, _ in headers}
+            message["headers"] = headers + [pair for pair in _RAW if pair[0] not in present]
         await send(message)
 
     return marked

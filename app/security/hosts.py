@@ -7,10 +7,12 @@ stands in `Host`. So both are checked, on every route, redirects and errors incl
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
+KEPT = 256
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 
@@ -37,17 +39,20 @@ class HostPolicy:
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed: set[tuple[str, int | None]] = {(name, None) for name in LOOPBACK_NAMES}
+        # The same few values come with every request.
+        self.admits_host = lru_cache(KEPT)(self._admits_host)
+        self.admits_origin = lru_cache(KEPT)(self._admits_origin)
         for entry in allowed:
             # "name:*" is how the seed wrote "any port".
             parsed = Authority.parse(entry.removesuffix(":*"))
             if parsed is not None:
                 self._allowed.add((parsed.name, parsed.port))
 
-    def admits_host(self, header: str) -> bool:
+    def _admits_host(self, header: str) -> bool:
         host = Authority.parse(header)
         return host is not None and self._named(host)
 
-    def admits_origin(self, origin: str, host: str) -> bool:
+    def _admits_origin(self, origin: str, host: str) -> bool:
         """Whether a page of this origin is the hub's own page, or one whose host the user has allowed by name.
 
         Another port of loopback is another program: its pages are as foreign as any.

@@ -105,7 +105,7 @@ class Database:
             raise
         self._readers = ThreadPoolExecutor(READERS, "relay-hub-read")
         if self.is_sqlite:
-            self._group = GroupCommit(self._engine.connect().execution_options(write=True), self._committed)
+            self._group = GroupCommit(self._engine.connect().execution_options(write=True), self._publish)
         else:
             self._writers = ThreadPoolExecutor(POSTGRES_WRITERS, "relay-hub-write")
             self._listener = Listener(self._engine, self._owner, self._heard)
@@ -132,7 +132,8 @@ class Database:
         work = partial(_run_unit, unit=lambda tx: unit(tx, *args, **kwargs))
         with _available():
             if self._group:
-                return await asyncio.wrap_future(self._group.submit(work))
+                result: T = await self._group.submit(work)
+                return result
             return await self._loop.run_in_executor(self._writers, self._write_postgres, work)
 
     async def read(self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -201,7 +202,7 @@ def _session(connection: Connection) -> Session:
 def _engine(url: str) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, pool_size=READERS + POSTGRES_WRITERS, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"check_same_thread": False}, pool_size=READERS + 2)
+    engine = create_engine(url, connect_args={"check_same_thread": False}, pool_size=READERS + 2, paramstyle="named")
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

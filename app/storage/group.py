@@ -4,15 +4,16 @@ SQLite has a single writer and pays one fsync a commit. One thread owns the writ
 queue becomes one transaction, each unit in a savepoint of its own. Alone, a unit costs what it would cost anyway.
 """
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 from sqlalchemy import Connection
 
 Unit = Callable[[Connection], tuple[Any, list[str]]]
+_Result = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 MOST_AT_ONCE = 512
 
@@ -20,16 +21,17 @@ MOST_AT_ONCE = 512
 class GroupCommit:
     """The one writer of a SQLite database, on a thread of its own."""
 
-    def __init__(self, connection: Connection, committed: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, connection: Connection, publish: Callable[[Sequence[str]], None]) -> None:
         self._connection = connection
-        self._committed = committed
-        self._queue: queue.SimpleQueue[tuple[Unit, Future[Any]] | None] = queue.SimpleQueue()
+        self._publish = publish
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[tuple[Unit, asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="relay-hub-write", daemon=True)
         self._thread.start()
 
-    def submit(self, unit: Unit) -> "Future[Any]":
-        """Queue `unit`; the future is done once its transaction is durable."""
-        future: Future[Any] = Future()
+    def submit(self, unit: Unit) -> "asyncio.Future[Any]":
+        """Queue `unit`; the future is done once its transaction is durable and its topics are published."""
+        future: asyncio.Future[Any] = self._loop.create_future()
         self._queue.put((unit, future))
         return future
 
@@ -54,17 +56,19 @@ class GroupCommit:
                     break
             going = item is not None
             if batch:
-                self._commit(batch)
+                results, topics = self._commit(batch)
+                # One wake-up of the loop for all: each costs a system call.
+                self._loop.call_soon_threadsafe(self._settle, results, topics)
 
-    def _commit(self, batch: list[tuple[Unit, "Future[Any]"]]) -> None:
-        done: list[tuple[Future[Any], Any]] = []
+    def _commit(self, batch: list[tuple[Unit, "asyncio.Future[Any]"]]) -> tuple[list[_Result], list[str]]:
+        results: list[_Result] = []
         topics: dict[str, None] = {}
         try:
             with self._connection.begin():
                 driver: Any = self._connection.connection.driver_connection
                 for unit, future in batch:
                     # A caller that has gone away withdraws its unit only as long as that has not begun.
-                    if not future.set_running_or_notify_cancel():
+                    if future.cancelled():
                         continue
                     driver.execute("SAVEPOINT unit")
                     try:
@@ -74,16 +78,22 @@ class GroupCommit:
                             # A full disk or the like: SQLite dropped the earlier units as well.
                             raise
                         driver.execute("ROLLBACK TO unit")
-                        future.set_exception(error)
+                        results.append((future, None, error))
                     else:
-                        done.append((future, result))
+                        results.append((future, result, None))
                         topics.update(dict.fromkeys(emitted))
                     driver.execute("RELEASE unit")
         except BaseException as error:  # the commit itself failed: nobody may believe it happened
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        self._committed(list(topics))
-        for future, result in done:
-            future.set_result(result)
+            return [(future, None, error) for _, future in batch], []
+        return results, list(topics)
+
+    def _settle(self, results: list[_Result], topics: list[str]) -> None:
+        """On the loop: hints first, so that whoever reads after the answer looks at the database again."""
+        self._publish(topics)
+        for future, result, error in results:
+            if future.done():
+                continue
+            if error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)

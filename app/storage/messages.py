@@ -2,14 +2,49 @@
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import Executable, insert
-from sqlmodel import Session, col, select
+from sqlalchemy import bindparam, case, text
+from sqlmodel import Session, col, func, select
 
-from app.models import Channel, Message, Topic
+from app.models import Channel, Message, MessageRow, Reader, Topic
 from app.storage.database import Tx
+from app.storage.statement import Statement
 
 MAX_ID = 2**63 - 1
+
+_COLUMNS = [col(getattr(MessageRow, name)) for name in Message._fields]
+
+_COUNT = Statement(
+    lambda insert: (
+        insert(Channel)
+        .values(name=bindparam("name"), created_at=bindparam("now"), message_count=1)
+        .on_conflict_do_update(
+            index_elements=[col(Channel.name)], set_={"message_count": col(Channel.message_count) + 1}
+        )
+        .returning(col(Channel.message_count))
+    )
+)
+_INSERT = Statement(
+    lambda insert: (
+        insert(MessageRow)
+        .values({name: bindparam(name) for name in (*Message._fields[1:], "idempotency_key")})
+        .on_conflict_do_nothing()
+        .returning(col(MessageRow.id))
+    )
+)
+# Readers of all channels wait for the appends that are on their way: see `after`.
+_APPENDS = 8011
+_APPENDING = text(f"SELECT pg_advisory_xact_lock_shared({_APPENDS})")
+_NO_APPENDS = text(f"SELECT pg_advisory_xact_lock({_APPENDS})")
+
+
+class AlreadyPosted(Exception):
+    """The sender has used the idempotency key before, for `message`. Nothing was written."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message.id)
+        self.message = message
 
 
 def append(
@@ -21,30 +56,30 @@ def append(
     source: str,
     reply_to: int | None = None,
     dispatch_id: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Message:
     """Store one message; its channel is made on the way if it is new.
 
     The channel's row is locked before the id is drawn, so that ids of one channel become visible in order: a reader
     that asks for "after the last one I saw" misses none.
+
+    Raises:
+        AlreadyPosted: a message with this sender and idempotency key exists.
     """
     now = time.time()
-    counted = {"name": target, "created_at": now, "message_count": 1}
-    count = tx.connection.execute(_count(tx), counted).scalar_one()
-    message = Message(
-        ts=now,
-        target=target,
-        sender=sender,
-        text=text,
-        source=source,
-        reply_to=reply_to,
-        dispatch_id=dispatch_id,
-    )
-    row = message.model_dump(exclude={"id"})
-    message.id = tx.connection.execute(insert(Message).returning(col(Message.id)), row).scalar_one()
-    tx.emit(Topic.channel(target))
+    if tx.dialect == "postgresql":
+        tx.connection.execute(_APPENDING)
+    (count,) = _COUNT.run(tx.connection, name=target, now=now).fetchone()
+    values = (now, target, sender, text, source, reply_to, dispatch_id)
+    row = _INSERT.run(
+        tx.connection, **dict(zip(Message._fields[1:], values, strict=True)), idempotency_key=idempotency_key
+    ).fetchone()
+    if row is None:
+        raise AlreadyPosted(_keyed(tx.session, sender, idempotency_key))
+    tx.emit(Topic.channel(target), Topic.MESSAGES)
     if count == 1:
         tx.emit(Topic.CHANNELS)
-    return message
+    return Message(row[0], *values)
 
 
 def ensure_channels(tx: Tx, names: Iterable[str]) -> None:
@@ -56,23 +91,41 @@ def ensure_channels(tx: Tx, names: Iterable[str]) -> None:
         tx.emit(Topic.CHANNELS)
 
 
-def newest(session: Session, target: str, limit: int, before_id: int | None = None) -> list[Message]:
-    """The last `limit` messages of a channel, or the last before an id, oldest first."""
-    query = select(Message).where(col(Message.target) == target)
+def newest(
+    session: Session, target: str | None, limit: int, before_id: int | None = None, sender: str | None = None
+) -> list[Message]:
+    """The last `limit` messages of a channel, or the last before an id, oldest first. No target: of all channels."""
+    query = select(*_COLUMNS).order_by(col(MessageRow.id).desc()).limit(limit)
     if before_id is not None:
-        query = query.where(col(Message.id) < _in_range(before_id))
-    rows = session.exec(query.order_by(col(Message.id).desc()).limit(limit)).all()
-    return list(reversed(rows))
+        query = query.where(col(MessageRow.id) < in_range(before_id))
+    return _messages(session, query, target, sender)[::-1]
 
 
-def after(session: Session, target: str, since_id: int, limit: int) -> list[Message]:
-    """The first `limit` messages of a channel after an id, oldest first: a reader pages on without gaps."""
-    query = select(Message).where(col(Message.target) == target, col(Message.id) > _in_range(since_id))
-    return list(session.exec(query.order_by(col(Message.id)).limit(limit)).all())
+def after(
+    session: Session,
+    target: str | None,
+    since_id: int,
+    limit: int,
+    sender: str | None = None,
+    not_sender: str | None = None,
+) -> list[Message]:
+    """The first `limit` messages of a channel after an id, oldest first: a reader pages on without gaps.
+
+    No target: of all channels. Their ids become visible in order only if no append is under way, so on PostgreSQL this
+    waits for those that are.
+    """
+    if target is None and session.get_bind().dialect.name == "postgresql":
+        session.execute(_NO_APPENDS)
+    query = select(*_COLUMNS).where(col(MessageRow.id) > in_range(since_id)).order_by(col(MessageRow.id)).limit(limit)
+    if not_sender is not None:
+        query = query.where(col(MessageRow.sender) != not_sender)
+    return _messages(session, query, target, sender)
 
 
 def get(session: Session, message_id: int) -> Message | None:
-    return session.get(Message, _in_range(message_id))
+    """One message, or None."""
+    found = _messages(session, select(*_COLUMNS).where(col(MessageRow.id) == in_range(message_id)))
+    return found[0] if found else None
 
 
 def channels(session: Session) -> list[Channel]:
@@ -83,23 +136,58 @@ def channels(session: Session) -> list[Channel]:
 def senders(session: Session, target: str, recent: int = 200) -> list[str]:
     """Who wrote among a channel's last `recent` messages."""
     window = (
-        select(col(Message.sender))
-        .where(col(Message.target) == target)
-        .order_by(col(Message.id).desc())
+        select(col(MessageRow.sender))
+        .where(col(MessageRow.target) == target)
+        .order_by(col(MessageRow.id).desc())
         .limit(recent)
         .subquery()
     )
     return sorted(set(session.execute(select(window.c.sender)).scalars()))
 
 
-def _in_range(message_id: int) -> int:
+def acked(session: Session, target: str, reader: str) -> int:
+    """The id up to which a reader has settled a channel; 0 for a reader that is new there."""
+    found = session.get(Reader, (target, reader))
+    return found.acked_id if found else 0
+
+
+def ack(tx: Tx, target: str, reader: str, up_to_id: int) -> int | None:
+    """Settle a channel for a reader, never backwards and never past its newest message.
+
+    Returns the id up to which it is settled now, or None where there is no such channel.
+    """
+    newest_id = tx.session.exec(select(func.max(MessageRow.id)).where(col(MessageRow.target) == target)).one()
+    if newest_id is None:
+        return 0 if tx.session.get(Channel, target) else None
+    insert = tx.insert(Reader).values(
+        target=target, name=reader, acked_id=max(0, min(up_to_id, newest_id)), updated_at=time.time()
+    )
+    further = insert.excluded.acked_id > col(Reader.acked_id)
+    upsert = insert.on_conflict_do_update(
+        index_elements=[col(Reader.target), col(Reader.name)],
+        set_={
+            "acked_id": case((further, insert.excluded.acked_id), else_=col(Reader.acked_id)),
+            "updated_at": insert.excluded.updated_at,
+        },
+    ).returning(col(Reader.acked_id))
+    settled: int = tx.connection.execute(upsert).scalar_one()
+    return settled
+
+
+def _messages(session: Session, query: Any, target: str | None = None, sender: str | None = None) -> list[Message]:
+    if target is not None:
+        query = query.where(col(MessageRow.target) == target)
+    if sender is not None:
+        query = query.where(col(MessageRow.sender) == sender)
+    return [Message._make(row) for row in session.connection().execute(query)]
+
+
+def _keyed(session: Session, sender: str, key: str | None) -> Message:
+    query = select(*_COLUMNS).where(col(MessageRow.sender) == sender, col(MessageRow.idempotency_key) == key)
+    (found,) = _messages(session, query)
+    return found
+
+
+def in_range(message_id: int) -> int:
     """Any integer is a fine cursor; the databases take 64 bits."""
     return max(-MAX_ID, min(message_id, MAX_ID))
-
-
-def _count(tx: Tx) -> Executable:
-    insert_channel = tx.insert(Channel)
-    return insert_channel.on_conflict_do_update(
-        index_elements=[col(Channel.name)],
-        set_={"message_count": col(Channel.message_count) + 1},
-    ).returning(col(Channel.message_count))

@@ -173,12 +173,14 @@ def tools(hub: Hub) -> list[Tool]:
             "answer. After turn_timeout the turn goes on: ask relay_dispatch_status for recoveryDispatchId.",
             SendWaitIn,
             relay.send_wait,
+            waits=True,
         ),
         Tool(
             "relay_dispatch",
             "Like relay_send_wait, to a thread found by id, exact name or query, in this order, or made if missing.",
             DispatchIn,
             relay.dispatch,
+            waits=True,
         ),
         Tool(
             "relay_dispatch_async",

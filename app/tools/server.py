@@ -11,36 +11,35 @@ from typing import Any
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from pydantic import ValidationError
 
 from app import __version__
 from app.errors import HubError, InternalError, NotFound
 from app.hub import Hub
 from app.schemas import explain
-from app.tools import chat, relay
+from app.tools.resources import Resources
 from app.tools.tool import Answer, Tool
+from app.tools.transport import SessionManager
 
 INSTRUCTIONS = """\
 Relay Hub connects agents on this machine.
-Channels: post_message to tell others, fetch_messages with the last latest_id to read on.
+Channels: post_message tells others. To do what others ask, repeat: wait_for_messages(target, reader=your name), do \
+it, ack_messages(target, reader, up_to_id=latest_id). What you do not ack comes again, also after a restart.
+fetch_messages reads a channel by a cursor of your own; search_messages finds what was said in any channel.
+While has_more, there is more to read. A text with rest was cut; rest is the call that reads on.
 Codex threads: relay_dispatch sends work into a thread of a trusted project and waits for the reply; use \
 relay_dispatch_async for long work and relay_dispatch_status to look.
 Errors carry a relayCode and say what to do; retryable ones are worth another try."""
 
-MAX_SESSIONS = 500
+MAX_SESSIONS = 2000
 
 logger = logging.getLogger("relay_hub.mcp")
 
 
-def tools(hub: Hub) -> list[Tool]:
-    """All tools of a hub, in the order in which they are listed."""
-    return [*chat.tools(hub), *relay.tools(hub)]
-
-
-def session_manager(hub: Hub, offered: Sequence[Tool]) -> StreamableHTTPSessionManager:
-    """The MCP endpoint of a hub; its `asgi_app` answers once its `run()` is entered."""
+def session_manager(hub: Hub, offered: Sequence[Tool]) -> SessionManager:
+    """The MCP endpoint of a hub; its `answer` is the ASGI app, once its `run()` is entered."""
     tools = {tool.name: tool for tool in offered}
+    resources = Resources(hub)
     listed = types.ListToolsResult(tools=[_listed(tool) for tool in tools.values()])
 
     async def list_tools(_: ServerRequestContext, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
@@ -73,10 +72,18 @@ def session_manager(hub: Hub, offered: Sequence[Tool]) -> StreamableHTTPSessionM
         get_tool_input_schema=lambda name: tools[name].schema if name in tools else None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        on_list_resources=resources.list,
+        on_list_resource_templates=resources.list_templates,
+        on_read_resource=resources.read,
     )
+    # It ships with tracing, which nobody collects here and which every call would pay for.
+    server.middleware.clear()
     # Host and Origin are checked for the whole app; the SDK's own check would be a second, laxer one.
-    return StreamableHTTPSessionManager(
-        server, max_request_body_size=hub.settings.max_body_bytes, max_sessions=MAX_SESSIONS
+    return SessionManager(
+        server,
+        streamed=[tool.name for tool in offered if tool.waits],
+        max_request_body_size=hub.settings.max_body_bytes,
+        max_sessions=MAX_SESSIONS,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -29,8 +30,10 @@ class Tool:
     input: type[BaseModel]
     run: Callable[[Any, Progress], Awaitable[Answer]]
     read_only: bool = False
+    waits: bool = False
+    """It may take long, and reports progress meanwhile."""
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, Any]:
         """The input's JSON schema, without what only costs a model tokens."""
         lean: dict[str, Any] = _lean(self.input.model_json_schema(by_alias=True))

@@ -3,12 +3,18 @@
 from urllib.parse import quote
 
 from app.errors import BadRequest, NotFound
+from app.models import Message
 
 
 def channel_url(name: str) -> str:
     """The path of a channel's page, whatever its name holds."""
     # Browsers resolve "." and ".." even when they are encoded; a space hides them, and names have none at their ends.
     return f"/channels/{quote(name, safe='')}{'%20' if name in ('.', '..') else ''}"
+
+
+def message_url(message: Message) -> str:
+    """The address of a message for ever: the page around it, however old it is."""
+    return f"{channel_url(message.target)}?at={message.id}#m{message.id}"
 
 
 def channel_name(path: str) -> str:

@@ -1,73 +1,75 @@
-"""Event streams that keep pages current. They carry the very fragments that the pages are made of.
+"""Event streams that keep pages current. They carry the very fragments that the pages are made of."""
 
-A stream listens first, asks the database second and waits third, so it misses nothing; and a reader that comes back
-with the last id it saw gets what it missed in the same way. Nothing here outlives its connection.
-"""
-
-import re
 from collections.abc import AsyncIterator
-from typing import Protocol
+from functools import lru_cache
 
 from fastapi import APIRouter, Request
-from fastapi.responses import StreamingResponse
 
-from app.bus import BusClosed
+from app.bus import SharedLook
 from app.hub import Hub
-from app.models import Topic
-from app.storage import dispatches, messages
+from app.models import Channel, Message, Topic
+from app.sse import EventStream, event
+from app.storage import dispatches
 from app.ui.addresses import channel_name, cursor
 from app.ui.render import Renderer
 
-RETRY_MS = 1000
-LOOK_AGAIN_SEC = 15.0
-"""A hint may be lost, so a stream looks by itself as well, and shows that it lives."""
 BATCH = 100
 RECENT_DISPATCHES = 50
 """As many as stand on a page."""
-
-_LINE_END = re.compile(r"\r\n|\r|\n")
-
-
-def event(name: str, data: str, event_id: int | None = None) -> bytes:
-    """One server-sent event."""
-    head = f"event: {name}\n" + ("" if event_id is None else f"id: {event_id}\n")
-    return (head + "".join(f"data: {line}\n" for line in _LINE_END.split(data)) + "\n").encode()
+KEPT_EVENTS = 500
+KEPT_CHARS = 16_000
 
 
-class Feed(Protocol):
-    """What one reader sees; it knows what that reader has been sent."""
+class LiveChannels:
+    """What all readers of channels share: the list with its counts, and messages as events."""
 
-    @property
-    def topics(self) -> tuple[str, ...]:
-        """What to listen to."""
-        ...
+    def __init__(self, hub: Hub, renderer: Renderer) -> None:
+        self._hub = hub
+        self._renderer = renderer
+        self._shared = SharedLook(hub.bus, Topic.COUNTS, self._look, trusts_hints=True)
+        self._kept = lru_cache(KEPT_EVENTS)(event)
+        self._rows: list[Channel] = []
+        self._version = 0
 
-    def news(self) -> AsyncIterator[bytes]:
-        """The events since it was asked last."""
-        ...
+    async def _look(self) -> None:
+        self._rows = await self._hub.chat.channels()
+        self._version += 1
+
+    async def version(self) -> int:
+        """A number that grows whenever the list is read again."""
+        await self._shared.fresh()
+        return self._version
+
+    async def list(self, current: str) -> bytes:
+        """The list of channels, at most a second old, as an event."""
+        return event("replace", await self._renderer.channels(self._rows, current, self._version))
+
+    async def message(self, message: Message) -> bytes:
+        """A message as an event, encoded once for all who read it."""
+        html = await self._renderer.message(message)
+        return (self._kept if len(html) <= KEPT_CHARS else event)("message", html, message.id)
 
 
 class ChannelFeed:
     """The messages of a channel after an id, and the list of channels."""
 
-    def __init__(self, hub: Hub, renderer: Renderer, name: str, after: int) -> None:
-        self.topics = (Topic.channel(name), Topic.CHANNELS)
+    def __init__(self, hub: Hub, renderer: Renderer, shared: LiveChannels, name: str, after: int) -> None:
+        self.topics = (Topic.channel(name), Topic.COUNTS)
         self._hub = hub
         self._renderer = renderer
+        self._shared = shared
         self._name = name
         self._after = after
-        self._channels: list[str] | None = None
+        self._version = 0
 
     async def news(self) -> AsyncIterator[bytes]:
-        channels = await self._hub.chat.channels()
-        if channels != self._channels:
-            self._channels = channels
-            html = self._renderer.render("channels/_channels.html", channels=channels, channel=self._name)
-            yield event("replace", html)
-        while found := await self._hub.database.read(messages.after, self._name, self._after, BATCH):
-            for message in found:
-                yield event("message", await self._renderer.message(message), message.id)
-                self._after = message.id or self._after
+        while found := await self._hub.chat.after(self._name, self._after, BATCH):
+            self._after = found[-1].id
+            yield b"".join([await self._shared.message(message) for message in found])
+        version = await self._shared.version()
+        if version != self._version:
+            self._version = version
+            yield await self._shared.list(self._name)
 
 
 class DispatchesFeed:
@@ -108,45 +110,27 @@ class DispatchFeed:
             yield event("replace", detail)
 
 
-async def stream(hub: Hub, feed: Feed) -> AsyncIterator[bytes]:
-    """The bytes of a feed, until the hub stops or the reader leaves."""
-    yield f"retry: {RETRY_MS}\n\n".encode()
-    with hub.bus.subscribe(*feed.topics) as hints:
-        while True:
-            async for news in feed.news():
-                yield news
-            try:
-                if not await hints.wait(LOOK_AGAIN_SEC):
-                    yield b": still here\n\n"
-            except BusClosed:
-                return
-
-
 def routes(hub: Hub, renderer: Renderer) -> APIRouter:
     router = APIRouter(prefix="/live", include_in_schema=False)
 
-    def answer(feed: Feed) -> StreamingResponse:
-        # Proxies that gather an answer before they pass it on would silence a stream.
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream(hub, feed), media_type="text/event-stream", headers=headers)
+    shared = LiveChannels(hub, renderer)
 
     @router.get("/channels/{name:path}")
-    async def channel(request: Request, name: str) -> StreamingResponse:
+    async def channel(request: Request, name: str) -> EventStream:
         name = channel_name(name)
         seen = request.headers.get("last-event-id") or request.query_params.get("after")
         after = cursor("after", seen)
         if after is None:
-            newest = await hub.database.read(messages.newest, name, 1)
-            after = newest[-1].id if newest else 0
-        return answer(ChannelFeed(hub, renderer, name, after or 0))
+            after = await hub.chat.last_id(name)
+        return EventStream(hub.bus, ChannelFeed(hub, renderer, shared, name, after))
 
     @router.get("/dispatches")
-    async def all_dispatches() -> StreamingResponse:
-        return answer(DispatchesFeed(hub, renderer))
+    async def all_dispatches() -> EventStream:
+        return EventStream(hub.bus, DispatchesFeed(hub, renderer))
 
     @router.get("/dispatches/{dispatch_id}")
-    async def one_dispatch(dispatch_id: str) -> StreamingResponse:
+    async def one_dispatch(dispatch_id: str) -> EventStream:
         await hub.dispatches.get(dispatch_id)
-        return answer(DispatchFeed(hub, renderer, dispatch_id))
+        return EventStream(hub.bus, DispatchFeed(hub, renderer, dispatch_id))
 
     return router

@@ -11,7 +11,7 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from app.ui.code import highlight
+from app.ui.code import block
 
 logger = logging.getLogger("relay_hub")
 
@@ -31,7 +31,8 @@ class Markdown:
     def __init__(self) -> None:
         self._parser = _Parser("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
         self._parser.core.ruler.push("relay_hub", _adapt)
-        self._parser.add_render_rule("fence", _fence)
+        self._parser.add_render_rule("fence", _code)
+        self._parser.add_render_rule("code_block", _code)
         self._parser.add_render_rule("table_open", lambda *_: '<div class="table"><table>\n')
         self._parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
 
@@ -108,7 +109,7 @@ def _text(content: str) -> Token:
     return Token("text", "", 0, content=content)
 
 
-def _fence(_: Any, tokens: Sequence[Token], index: int, _options: Any, env: MutableMapping[str, Any]) -> str:
+def _code(_: Any, tokens: Sequence[Token], index: int, _options: Any, env: MutableMapping[str, Any]) -> str:
     token = tokens[index]
     language = (token.info.split(maxsplit=1) or [""])[0].lower()
-    return f'<pre class="code"><code>{highlight(token.content, language, env["deadline"])}</code></pre>\n'
+    return block(token.content, language, env["deadline"])

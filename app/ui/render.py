@@ -3,7 +3,8 @@
 import asyncio
 import zlib
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,24 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.dispatch.recovery import Standing
-from app.models import Dispatch, DispatchEvent, Message
+from app.errors import NotFound
+from app.models import Channel, Dispatch, DispatchEvent, Message
 from app.schemas import iso
 from app.settings import ROOT
-from app.ui.addresses import channel_url
+from app.ui.addresses import channel_url, message_url
+from app.ui.excerpts import first_words
 from app.ui.markdown import Markdown
 
 CACHE_CHARS = 32 * 1024 * 1024
 """How much rendered HTML is kept; a message takes about twice its text."""
 THEME_COOKIE = "relay_theme"
 THEMES = ("light", "dark")
+SENDERS = ("web-ui", "codex", "claude", "user")
+"""Offered to whoever writes or searches; others can be typed."""
 HUES = 8
 """Colours for senders; static/css/colors.css defines as many."""
+
+Find = Callable[[int], Awaitable[Message]]
 
 
 def asset_folder(name: str) -> Path:
@@ -36,7 +43,9 @@ def asset_folder(name: str) -> Path:
 class Renderer:
     """The templates, and a bounded cache of fragments: what does not change is rendered once for all readers."""
 
-    def __init__(self) -> None:
+    def __init__(self, find: Find | None = None) -> None:
+        """`find` is how a message gets the one that it answers; without it, answers are shown without a quote."""
+        self._find = find
         self._env = Environment(
             loader=FileSystemLoader(asset_folder("templates")),
             autoescape=True,
@@ -45,8 +54,9 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._env.globals |= {"asset": _Assets().url, "channel_url": channel_url}
-        self._env.filters |= {"duration": duration, "hue": _hue, "iso": iso, "markdown": Markdown().render}
+        self._env.globals |= {"asset": _Assets().url, "channel_url": channel_url, "message_url": message_url}
+        self._env.filters |= {"duration": duration, "first_words": first_words, "hue": _hue, "iso": iso}
+        self._env.filters["markdown"] = Markdown().render
         self._fragments: OrderedDict[Hashable, Markup] = OrderedDict()
         self._chars = 0
         self._turn = asyncio.Lock()
@@ -65,8 +75,16 @@ class Renderer:
         return self.page(request, "error.html", status, status_code=status, title=title, message=message)
 
     async def message(self, message: Message) -> Markup:
-        """Messages never change."""
-        return await self._fragment("channels/_message.html", message.id, message=message)
+        """Messages never change, and so do the ones that they answer."""
+        template, parent = "channels/_message.html", None
+        if message.reply_to and self._find and (template, message.id) not in self._fragments:
+            with suppress(NotFound):
+                parent = await self._find(message.reply_to)
+        return await self._fragment(template, message.id, message=message, parent=parent)
+
+    async def channels(self, rows: Sequence[Channel], current: str, version: int) -> Markup:
+        """The list of channels; `version` tells one list from the next."""
+        return await self._fragment("channels/_channels.html", (current, version), channels=rows, channel=current)
 
     async def dispatch(self, dispatch: Dispatch) -> Markup:
         """A dispatch's line in the list."""

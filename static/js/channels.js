@@ -1,4 +1,20 @@
-// The channel selector of small screens opens what is chosen; without script its button does.
+// The list of channels: small screens choose from it, and it stays as it is under the reader's hand when counts change.
 document.addEventListener("change", ({ target }) => {
   if (target.id === "channel-select") target.form.requestSubmit();
+});
+
+const items = (list) => [...list.querySelectorAll("[data-count]")];
+const names = (list) => items(list).map((item) => item.dataset.channel).join("\n");
+
+addEventListener("replacing", (event) => {
+  const { target: list, detail: next } = event;
+  if (list.id !== "channels") return;
+  if (names(list) === names(next)) {
+    event.preventDefault();
+    const counts = items(next).map((item) => item.dataset.count);
+    items(list).forEach((item, index) => (item.dataset.count = counts[index]));
+    return;
+  }
+  const held = document.activeElement?.closest("#channels a")?.href;
+  if (held) queueMicrotask(() => [...next.querySelectorAll("a")].find((link) => link.href === held)?.focus());
 });

@@ -1,8 +1,8 @@
 // Keeps the page current over one stream. The hub sends finished pieces of the page; here they only find their place.
 const AGAIN_MS = 3000;
 const place = document.querySelector("[data-live]");
-const notice = document.getElementById("connection");
 const messages = document.getElementById("messages");
+const waiting = [];
 let source;
 
 function piece(html) {
@@ -11,11 +11,15 @@ function piece(html) {
   return template.content.firstElementChild;
 }
 
+// What comes together is shown together: after a long absence that may be thousands.
 function append({ data }) {
-  const message = piece(data);
-  if (document.getElementById(message.id)) return;
-  messages.append(message);
-  message.dispatchEvent(new Event("arrived", { bubbles: true }));
+  if (waiting.push(piece(data)) === 1) setTimeout(show);
+}
+
+function show() {
+  const fresh = waiting.splice(0).filter((message) => !document.getElementById(message.id));
+  messages.append(...fresh);
+  messages.dispatchEvent(new CustomEvent("arrived", { detail: fresh }));
 }
 
 function replace({ data }) {
@@ -23,23 +27,26 @@ function replace({ data }) {
   const present = document.getElementById(next.id);
   if (!present) document.getElementById("dispatches").prepend(next);
   else if (next.dataset.version ? next.dataset.version !== present.dataset.version : !next.isEqualNode(present)) {
-    present.replaceWith(next);
+    const replacing = new CustomEvent("replacing", { bubbles: true, cancelable: true, detail: next });
+    if (present.dispatchEvent(replacing)) present.replaceWith(next);
   }
+  dispatchEvent(new Event("replaced"));
 }
 
 function open() {
-  if (source || document.hidden) return;
+  if (source) return;
+  const tell = (detail) => dispatchEvent(new CustomEvent("stream", { detail }));
   source = new EventSource(`${place.dataset.live}?after=${messages?.lastElementChild?.dataset.id ?? 0}`);
-  source.addEventListener("open", () => (notice.textContent = ""));
+  source.addEventListener("open", () => tell("open"));
   source.addEventListener("message", append);
   source.addEventListener("replace", replace);
+  source.addEventListener("stopping", () => tell("stopping"));
   source.addEventListener("error", () => {
-    notice.textContent = "Reconnecting…";
+    tell("error");
     // After an answer that is not a stream the browser gives up; a hub behind a proxy may only be starting.
-    if (source?.readyState === EventSource.CLOSED) {
-      close();
-      setTimeout(open, AGAIN_MS);
-    }
+    if (source?.readyState !== EventSource.CLOSED) return;
+    close();
+    setTimeout(open, AGAIN_MS);
   });
 }
 
@@ -48,9 +55,17 @@ function close() {
   source = undefined;
 }
 
+// A stream over a network that is gone does not notice it.
+function renew() {
+  if (!source) return;
+  close();
+  open();
+}
+
 if (place) {
-  // Browsers allow six connections to a hub: pages that nobody sees do without, and catch up when they are seen.
-  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  addEventListener("attend", open);
+  addEventListener("online", renew);
+  addEventListener("offline", renew);
+  addEventListener("rest", close);
   addEventListener("pagehide", close);
-  addEventListener("pageshow", open);
 }

@@ -1,15 +1,19 @@
-// Puts older messages above the present ones, without moving what the reader looks at.
+// Puts older messages above the present ones as the reader nears them, without moving what the reader looks at.
 const list = document.getElementById("messages");
 const older = document.getElementById("older");
+const status = document.getElementById("older-status");
+const AHEAD = "600px 0px 0px";
+let isLoading = false;
 
-function address() {
-  return `${older.pathname}?before=${list.firstElementChild.dataset.id}`;
+async function fetchPage() {
+  const response = await fetch(`${older.pathname}?before=${list.firstElementChild.dataset.id}`).catch(() => {
+    throw new Error("the hub cannot be reached");
+  });
+  if (!response.ok) throw new Error(`request failed with status ${response.status}`);
+  return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
-async function load() {
-  const response = await fetch(address());
-  if (!response.ok) throw new Error(`Request failed with status ${response.status}`);
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+function add(page) {
   const first = list.firstElementChild;
   const top = first.getBoundingClientRect().top;
   list.ariaBusy = "true";
@@ -17,16 +21,30 @@ async function load() {
   list.ariaBusy = "false";
   older.hidden = page.getElementById("older").hidden;
   // Other scripts fold what was added before this moves the page.
-  requestAnimationFrame(() => scrollBy(0, first.getBoundingClientRect().top - top));
+  requestAnimationFrame(() => {
+    scrollBy(0, first.getBoundingClientRect().top - top);
+    // Where the page is still not full, this asks for more.
+    near.unobserve(older);
+    near.observe(older);
+  });
 }
 
+async function load() {
+  if (isLoading || older.hidden) return;
+  isLoading = true;
+  status.textContent = "Loading…";
+  try {
+    add(await fetchPage());
+    status.textContent = "";
+  } catch (error) {
+    status.textContent = `Older messages could not be loaded: ${error.message}. Press the button to try again.`;
+  }
+  isLoading = false;
+}
+
+const near = new IntersectionObserver(([entry]) => entry.isIntersecting && load(), { rootMargin: AHEAD });
+near.observe(older);
 older.addEventListener("click", (event) => {
   event.preventDefault();
-  load().catch(() => location.assign(address()));
+  load();
 });
-
-// A link to a message that is not on the page any more leads to the page where it is.
-const wanted = location.hash.match(/^#m(\d+)$/);
-if (wanted && !location.search && !document.getElementById(wanted[0].slice(1))) {
-  location.replace(`${older.pathname}?before=${Number(wanted[1]) + 1}${location.hash}`);
-}

@@ -5,7 +5,7 @@ const page = document.scrollingElement;
 const list = document.getElementById("messages");
 const unseen = document.getElementById("unseen");
 const older = document.getElementById("older");
-let following = !location.hash || isAtEnd();
+let following = !/^#m\d/.test(location.hash) || isAtEnd();
 let count = 0;
 
 function isAtEnd() {
@@ -34,15 +34,21 @@ if (unseen) {
     if (following) seen();
   }, { passive: true });
   unseen.addEventListener("click", toEnd);
-  list.addEventListener("arrived", () => {
+  list.addEventListener("arrived", ({ detail: messages }) => {
     if (following) {
       trim();
       toEnd();
     } else {
-      count += 1;
+      count += messages.length;
       unseen.textContent = `${count} new ${count === 1 ? "message" : "messages"}`;
       unseen.hidden = false;
     }
+  });
+  // One's own message is shown, wherever one was.
+  addEventListener("sent", ({ detail: isHere }) => {
+    if (!isHere) return;
+    following = true;
+    toEnd();
   });
   new ResizeObserver(() => following && toEnd()).observe(document.getElementById("composer"));
   addEventListener("resize", () => following && toEnd());

@@ -10,29 +10,30 @@ import pytest
 
 from app.storage.database import Database
 from tests.support.browser import Pages
-from tests.support.hub import HubProcess, Hubs
+from tests.support.hub import HubProcess
 
+Post = Callable[..., int]
 Work = Callable[[Database], Coroutine[Any, Any, Any]]
 
 
 @pytest.fixture
-def live_hub(hub: Hubs) -> HubProcess:
-    """A hub of the test's own. Modules whose tests keep apart by their channels put `shared_hub` in its place."""
-    return hub()
+def live_hub(shared_hub: HubProcess) -> HubProcess:
+    """A hub whose channels all tests share. Modules that need one of their own put it in its place."""
+    return shared_hub
 
 
 @pytest.fixture
-def place() -> str:
+def place(channel: str) -> str:
     """The channel that the test looks at."""
-    return "proj-x"
+    return channel
 
 
 @pytest.fixture
 def post(live_hub: HubProcess, place: str) -> Callable[..., int]:
     """Post as an agent does; returns the message's id."""
 
-    def post(text: str, target: str = place, sender: str = "claude") -> int:
-        message = {"target": target, "sender": sender, "text": text}
+    def post(text: str, target: str = place, sender: str = "claude", **more: Any) -> int:
+        message = {"target": target, "sender": sender, "text": text, **more}
         answer = live_hub.client.post("/api/messages", json=message)
         assert answer.status_code == 201, answer.text
         return int(answer.json()["posted"])

@@ -1,47 +1,32 @@
 """What a person sees and does on a channel's page."""
 
-from collections.abc import Callable
-
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import Post
 from tests.support.browser import Pages
 from tests.support.hub import HubProcess
 
 LIVE_MS = 2000
 TEN_LINES = "\n".join(f"line {number}" for number in range(10))
-Post = Callable[..., int]
-
-
-@pytest.fixture
-def live_hub(shared_hub: HubProcess) -> HubProcess:
-    return shared_hub
-
-
-@pytest.fixture
-def place(channel: str) -> str:
-    return channel
-
-
-def messages_of(page: Page) -> "list[str]":
-    return [article.get_attribute("id") or "" for article in page.locator("#messages > article").all()]
 
 
 def test_a_message_appears_without_reload(place: str, live_hub: HubProcess, post: Post, page: Page) -> None:
     page.goto(f"{live_hub.url}/channels/{place}")
+    expect(page.get_by_text("This channel does not exist yet.")).to_be_visible()
 
     message_id = post("fresh")
 
     expect(page.locator(f"#m{message_id}")).to_contain_text("fresh", timeout=LIVE_MS)
-    expect(page.get_by_text("No messages here yet.")).to_be_hidden()
+    expect(page.get_by_text("This channel does not exist yet.")).to_be_hidden()
 
 
 def test_a_new_channel_appears_without_reload(place: str, live_hub: HubProcess, post: Post, page: Page) -> None:
     page.goto(f"{live_hub.url}/channels/{place}")
 
-    post("hello", target="brand new")
+    post("hello", target=f"{place} brand new")
 
-    link = page.get_by_role("navigation", name="Channels").get_by_role("link", name="brand new")
+    link = page.get_by_role("navigation", name="Channels").get_by_role("link", name=f"{place} brand new")
     expect(link).to_be_visible(timeout=LIVE_MS)
 
 
@@ -67,6 +52,7 @@ def test_a_long_message_is_folded_until_it_is_wanted(place: str, live_hub: HubPr
     assert article.locator(".body").evaluate(height) == pytest.approx(3, abs=0.2)
 
     more.click()
+    expect(page.locator("#messages article")).to_have_count(2)
     live = post(TEN_LINES)
 
     expect(page.locator(f"#m{live}").get_by_role("button", name="Show more")).to_be_visible()
@@ -111,36 +97,6 @@ def test_a_reader_who_has_scrolled_up_is_left_alone_and_told(
     expect(hint).to_be_hidden()
 
 
-def test_older_messages_come_above_without_moving_the_page(
-    place: str, live_hub: HubProcess, post: Post, page: Page
-) -> None:
-    ids = [post(f"message {number}") for number in range(130)]
-    page.goto(f"{live_hub.url}/channels/{place}")
-    expect(page.locator("#messages > article")).to_have_count(100)
-    older = page.get_by_role("link", name="Older messages")
-    older.scroll_into_view_if_needed()
-
-    older.click()
-
-    expect(page.locator("#messages > article")).to_have_count(130)
-    assert messages_of(page) == [f"m{message_id}" for message_id in ids]
-    expect(page.locator(f"#m{ids[30]}")).to_be_in_viewport()
-    expect(older).to_be_hidden()
-
-
-def test_a_link_to_a_message_finds_it_however_old_it_is(
-    place: str, live_hub: HubProcess, post: Post, page: Page
-) -> None:
-    ids = [post(f"message {number}") for number in range(130)]
-
-    page.goto(f"{live_hub.url}/channels/{place}#m{ids[5]}")
-    expect(page.locator(f"#m{ids[5]}")).to_be_in_viewport()
-
-    page.goto(f"{live_hub.url}/channels/{place}")
-    page.locator(f"#m{ids[-3]} .permalink").click()
-    expect(page).to_have_url(f"{live_hub.url}/channels/{place}#m{ids[-3]}")
-
-
 def test_times_are_those_of_the_reader(place: str, live_hub: HubProcess, post: Post, new_page: Pages) -> None:
     message_id = post("when")
     page = new_page(locale="en-GB", timezone_id="Asia/Tokyo")
@@ -162,21 +118,45 @@ def test_nothing_is_wider_than_the_page(
     wide = "w" * 400
     for text in (wide, f"`{wide}`", f"```\n{wide}\n```", f"|{wide}|b|\n|-|-|\n|{wide}|d|", f"- {wide}", f"# {wide}"):
         post(text)
-    post(wide, sender="s" * 200)
-    post(f"```diff\n+{wide}\n```", target="c" * 200)
+    answered = post(wide, sender="s" * 200)
+    post(wide, reply_to=answered)
+    names = f"--- a/{wide}\n+++ b/{wide}\n"
+    diff = post(f"```diff\n{names}@@ -1 +1 @@ {wide}\n-{wide}\n+{wide}\n```", target="c" * 200)
     page = new_page(viewport={"width": width, "height": 640})
-    for path in (f"/channels/{place}", f"/channels/{'c' * 200}", "/channels/empty", "/dispatches", "/"):
+    paths = [f"/channels/{place}", f"/channels/{place}?reply={answered}", f"/channels/{'c' * 200}?at={diff}#m{diff}"]
+    paths += [f"/search?q={wide}", f"/search?q=x&target={wide}", "/channels/empty", "/dispatches", "/docs", "/"]
+    for path in paths:
         page.goto(live_hub.url + path)
         expect(page.get_by_role("heading", name="Relay Hub")).to_be_visible()
+        page.get_by_role("button", name="Show more").evaluate_all("buttons => buttons.forEach((one) => one.click())")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    page.goto(f"{live_hub.url}/channels/{place}")
+    for name in ("Message", "Channel", "Sender"):
+        expect(page.locator("#composer").get_by_label(name, exact=True)).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
 
 
-def test_a_small_screen_has_a_channel_selector(live_hub: HubProcess, post: Post, new_page: Pages) -> None:
-    post("over here", target="a/b & c")
+def test_a_page_without_script_is_current_when_it_is_loaded_again(
+    place: str, live_hub: HubProcess, post: Post, new_page: Pages
+) -> None:
+    page = new_page(java_script_enabled=False)
+    page.goto(f"{live_hub.url}/channels/{place}")
+    message_id = post("new")
+    post("new", target=f"{place}-2")
+
+    page.get_by_role("link", name="Reload").click()
+
+    expect(page.locator(f"#m{message_id}")).to_be_visible()
+    expect(page.get_by_role("link", name=f"{place}-2")).to_be_visible()
+
+
+def test_a_small_screen_has_a_channel_selector(live_hub: HubProcess, place: str, post: Post, new_page: Pages) -> None:
+    name = f"{place} a/b & c"
+    post("over here", target=name)
     page = new_page(viewport={"width": 390, "height": 844})
     page.goto(live_hub.url)
 
-    page.locator("#channel-select").select_option("a/b & c")
+    page.locator("#channel-select").select_option(name)
 
     expect(page.get_by_text("over here")).to_be_visible()
-    expect(page.locator("#channel-select")).to_have_value("a/b & c")
+    expect(page.locator("#channel-select")).to_have_value(name)

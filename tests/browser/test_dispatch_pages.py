@@ -9,7 +9,7 @@ from app.models import CallbackStatus, Dispatch, DispatchStatus, Origin, Outcome
 from app.storage import dispatches, leases
 from app.storage.database import Database
 from tests.browser.conftest import Work
-from tests.support.browser import Pages
+from tests.support.browser import Pages, axe_problems
 from tests.support.hub import HubProcess, Hubs
 
 InDatabase = Callable[[HubProcess, Work], Any]
@@ -81,6 +81,10 @@ def test_a_dispatch_tells_its_whole_story(hub: Hubs, in_database: InDatabase, pa
     expect(page.get_by_role("region", name="Message").locator("strong")).to_have_text("fix")
     expect(page.get_by_role("region", name="Details")).to_contain_text("/home/me/code/shop")
     expect(page.locator(".timeline li strong")).to_have_text(["accepted", "claimed", "sent", "succeeded"])
+    assert axe_problems(page) == []
+    page.goto(f"{process.url}/dispatches")
+    page.emulate_media(color_scheme="dark")
+    assert axe_problems(page) == []
 
 
 def test_pages_show_what_became_of_a_dispatch_while_the_hub_was_away(
@@ -125,6 +129,7 @@ def test_a_dispatch_that_is_not_there_has_a_page_that_says_so(
     assert answer
     assert answer.status == 404
     expect(page.get_by_text("Dispatch not found: unknown")).to_be_visible()
+    assert axe_problems(page) == []
     forgive("404")
 
 

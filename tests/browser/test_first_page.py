@@ -1,13 +1,22 @@
 """What a person sees who opens a hub for the first time."""
 
 import re
-from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.hub import HubProcess
+from tests.browser.conftest import Post
+from tests.support.hub import HubProcess, Hubs
 
-Post = Callable[..., int]
+
+@pytest.fixture
+def live_hub(hub: Hubs) -> HubProcess:
+    return hub()
+
+
+@pytest.fixture
+def place() -> str:
+    return "proj-x"
 
 
 def test_a_channel_shows_its_messages_and_the_other_channels(live_hub: HubProcess, post: Post, page: Page) -> None:
@@ -36,7 +45,7 @@ def test_the_first_page_is_the_first_channel(live_hub: HubProcess, page: Page) -
     expect(page.get_by_text("No messages here yet.")).to_be_visible()
 
 
-def test_a_hub_without_channels_takes_a_first_message(hub: "Callable[..., HubProcess]", page: Page) -> None:
+def test_a_hub_without_channels_takes_a_first_message(hub: Hubs, page: Page) -> None:
     page.goto(hub(channels=",").url)
 
     page.get_by_label("Channel", exact=True).fill("news")

@@ -37,6 +37,22 @@ def test_the_button_names_the_other_mode_and_the_choice_is_kept(shared_hub: HubP
     assert page.evaluate(GROUND) == LIGHT
 
 
+def test_a_choice_can_be_taken_back(shared_hub: HubProcess, page: Page) -> None:
+    page.goto(shared_hub.url)
+    system = page.get_by_role("button", name="System theme")
+    expect(system).to_be_hidden()
+    page.get_by_role("button", name="Dark mode").click()
+
+    system.click()
+
+    expect(system).to_be_hidden()
+    expect(page.get_by_role("button", name="Dark mode")).to_be_focused()
+    assert page.context.cookies() == []
+    assert page.evaluate(GROUND) == LIGHT
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(GROUND) == DARK
+
+
 def test_without_a_choice_the_page_is_as_the_system_is(shared_hub: HubProcess, new_page: Pages) -> None:
     page = new_page(color_scheme="dark")
     page.goto(shared_hub.url)
@@ -59,6 +75,8 @@ def test_the_theme_changes_without_script(shared_hub: HubProcess, new_page: Page
     [cookie] = page.context.cookies()
     assert (cookie["value"], cookie["path"], cookie["sameSite"]) == ("dark", "/", "Lax")
     assert cookie["expires"] == pytest.approx(time.time() + YEAR_SEC, abs=60)
+    page.get_by_role("button", name="System theme").click()
+    assert page.context.cookies() == []
 
 
 @pytest.mark.parametrize("referer", ["//evil.example/x", "https://evil.example//evil.example", "/\\evil.example", ""])

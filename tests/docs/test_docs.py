@@ -21,7 +21,7 @@ from app.main import create_app
 from app.models import TRANSITIONS, CallbackStatus, Dispatch
 from app.schemas import AcceptedOut, DispatchOut, MessageOut
 from app.settings import ENV_PREFIX, Settings
-from app.tools import server
+from app.tools import catalog
 from app.tools.tool import Tool
 from tests.support.parts import CHECKOUT
 
@@ -85,7 +85,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 
 @pytest.fixture(scope="module")
 def tools(app: FastAPI) -> list[Tool]:
-    return server.tools(app.state.hub)
+    return catalog.tools(app.state.hub)
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -271,7 +271,7 @@ def shell_lines(page: Path) -> list[str]:
 def test_the_commands_of_a_page_exist(page: Path, app: FastAPI, capsys: pytest.CaptureFixture[str]) -> None:
     paths = {re.sub(r"\{.*?\}", "", path) for path in app.openapi()["paths"]}
     for line in shell_lines(page):
-        for script in re.findall(r"\bscripts/[\w-]+", line):
+        for script in re.findall(r"\bscripts/[\w.-]+", line):
             assert (CHECKOUT / script).is_file(), line
         if hub := re.search(r"(?:\brelay-hub (?P<name>\w+)|\bscripts/run)(?P<rest>.*)", line):
             flags = re.findall(r" (--[\w-]+)", hub["rest"])

@@ -30,7 +30,7 @@ async def test_what_an_agent_posts_curl_reads_and_the_other_way_round(
         ("claude", " hi \n", "mcp"),
         ("user", "hello", "web-ui"),
     ]
-    assert fetched == {"messages": messages, "latest_id": messages[-1]["id"]}
+    assert fetched == {"messages": messages, "latest_id": messages[-1]["id"], "has_more": False}
 
 
 async def test_a_reader_pages_through_a_channel_by_latest_id(shared_hub: HubProcess, channel: str) -> None:
@@ -47,7 +47,7 @@ async def test_a_reader_pages_through_a_channel_by_latest_id(shared_hub: HubProc
             page = await reader.call("fetch_messages", target=channel, since_id=page["latest_id"], limit=3)
         again = await reader.call("fetch_messages", target=channel, since_id=99999)
     assert seen == ids
-    assert again == {"messages": [], "latest_id": 99999}
+    assert again == {"messages": [], "latest_id": 99999, "has_more": False}
 
 
 async def test_limits_are_clamped(shared_hub: HubProcess, channel: str) -> None:

@@ -27,21 +27,18 @@ async def test_ids_are_one_sequence_over_all_channels(database: Database) -> Non
 async def test_a_message_is_stored_to_the_letter(database: Database) -> None:
     text = " \n⟪naïve⟫ 🦀\t'); DROP TABLE message;-- \n"
     posted = await post(database, text=text)
-    assert posted.id is not None
-    found = await database.read(messages.get, posted.id)
-    assert found is not None
-    assert found.model_dump() == posted.model_dump()
-    assert found.text == text
+    assert await database.read(messages.get, posted.id) == posted
+    assert posted.text == text
 
 
 async def test_after_returns_the_oldest_first_and_pages_without_gap_or_repeat(database: Database) -> None:
     posted = [(await post(database)).id for _ in range(7)]
     await post(database, "elsewhere")
-    seen: list[int | None] = []
+    seen: list[int] = []
     cursor = 0
     while page := await database.read(messages.after, "proj-x", cursor, 3):
         seen += [message.id for message in page]
-        cursor = page[-1].id or 0
+        cursor = page[-1].id
     assert seen == posted
 
 
@@ -138,10 +135,10 @@ async def test_topics_are_published_after_the_commit_and_not_for_a_failure(url: 
             await database.write(fails)
         await post(database)
         await asyncio.sleep(0)
-        assert published == ["channel:proj-x", "channels"]
+        assert published == ["channel:proj-x", "messages", "channels"]
         await post(database)
         await asyncio.sleep(0)
-        assert published[2:] == ["channel:proj-x"]
+        assert published[3:] == ["channel:proj-x", "messages"]
     finally:
         await database.close()
 
@@ -171,3 +168,57 @@ async def test_a_database_that_somebody_else_has_locked_is_an_error_and_then_wor
     stranger.close()
     assert (await post(database)).id == 1
     await database.close()
+
+
+async def test_the_same_key_of_a_sender_posts_once(database: Database) -> None:
+    first = await post(database, idempotency_key="k")
+    with pytest.raises(messages.AlreadyPosted) as again:
+        await post(database, idempotency_key="k")
+    assert again.value.message == first
+    await database.write(messages.append, target="proj-x", sender="codex", text="hi", source="mcp", idempotency_key="k")
+    assert [m.sender for m in await database.read(messages.newest, "proj-x", 9)] == ["claude", "codex"]
+    (channel,) = await database.read(messages.channels)
+    assert channel.message_count == 2
+
+
+async def test_a_key_that_many_use_at_once_makes_one_message(database: Database) -> None:
+    results = await asyncio.gather(*(post(database, idempotency_key="k") for _ in range(20)), return_exceptions=True)
+    posted = [result for result in results if isinstance(result, Message)]
+    assert len(posted) == 1
+    assert {result.message for result in results if isinstance(result, messages.AlreadyPosted)} == set(posted)
+
+
+async def test_a_reader_is_settled_forwards_only_and_not_past_the_end(database: Database) -> None:
+    posted = [(await post(database)).id for _ in range(3)]
+    assert await database.read(messages.acked, "proj-x", "codex") == 0
+    assert await database.write(messages.ack, "proj-x", "codex", posted[1]) == posted[1]
+    assert await database.write(messages.ack, "proj-x", "codex", posted[0]) == posted[1]
+    assert await database.write(messages.ack, "proj-x", "codex", 10**30) == posted[2]
+    assert await database.write(messages.ack, "proj-x", "other", -(10**30)) == 0
+    assert await database.read(messages.acked, "proj-x", "codex") == posted[2]
+    assert await database.write(messages.ack, "nowhere", "codex", 1) is None
+
+
+async def test_messages_can_be_read_by_sender_and_without_one_sender(database: Database) -> None:
+    for sender in ("claude", "codex", "claude", "codex"):
+        await database.write(messages.append, target="proj-x", sender=sender, text="x", source="mcp")
+    assert [m.id for m in await database.read(messages.after, "proj-x", 0, 9, "codex")] == [2, 4]
+    assert [m.id for m in await database.read(messages.newest, "proj-x", 1, None, "claude")] == [3]
+    assert [m.id for m in await database.read(messages.after, "proj-x", 0, 9, not_sender="codex")] == [1, 3]
+
+
+async def test_a_reader_of_all_channels_misses_nothing_while_two_hubs_write(
+    database: Database, second: Database
+) -> None:
+    total = 300
+    hubs = [database, second] * (total // 2)
+    writing = asyncio.gather(*(post(hub, f"channel-{n % 7}") for n, hub in zip(range(total), hubs, strict=True)))
+    seen: list[int] = []
+    async with asyncio.timeout(60):
+        while len(seen) < total:
+            page = await database.read(messages.after, None, seen[-1] if seen else 0, 50)
+            seen += [message.id for message in page]
+            if writing.done() and not page:
+                break
+    await writing
+    assert len(seen) == total

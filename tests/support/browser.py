@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.support.hub import HubProcess
-from tests.support.parts import find_program
+from tests.support.parts import CHECKOUT, find_program, missing
 
 FLAGS = (
     "--no-sandbox",
@@ -71,3 +71,19 @@ class Pages:
         for context in self._contexts:
             context.close()
         assert not self.problems, "\n".join(self.problems)
+
+
+def axe_problems(page: Page, *rules: str) -> list[str]:
+    """What axe-core calls serious or critical on a page as it is now, by these rules or by all."""
+    source = CHECKOUT / "tests" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+    if not source.is_file():
+        missing("axe-core is not installed: run scripts/test")
+    page.evaluate(source.read_text("utf-8"))
+    options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+    found = page.evaluate("options => axe.run(options)", options)
+    return [
+        f"{problem['id']}: {node['html'][:200]} {node['any'][0]['message'] if node['any'] else ''}"
+        for problem in found["violations"]
+        if problem["impact"] in ("serious", "critical")
+        for node in problem["nodes"]
+    ]

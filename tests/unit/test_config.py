@@ -74,11 +74,17 @@ def test_mebibytes_from_anywhere_beat_bytes_from_anywhere(tmp_path: Path) -> Non
         ({"prot": 9000}, "Unknown setting prot in .*config.json; did you mean port?"),
         ({"port": "many"}, "port: .*config.json"),
         ({"codex_sandbox": "none"}, "codex_sandbox: .*workspace-write"),
+        ({"channels": ["a", 5]}, "channels: .*string"),
+        ({"channels": ["a\0b"]}, r"channels: 'a\\x00b' contains control characters"),
+        ({"channels": ["\ud800"]}, "channels: .*control characters"),
+        ({"database_url": "postgresql://u:geheim@h/d"}, r"database_url: must begin with postgresql\+psycopg://"),
+        ({"database_url": "postgresql+psycopg://u:ge/heim@h/d"}, "database_url: host or port is malformed"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_by_name(tmp_path: Path, file: object, complaint: str) -> None:
-    with pytest.raises(SettingsError, match=complaint.replace("?", r"\?")):
+    with pytest.raises(SettingsError, match=complaint.replace("?", r"\?")) as refused:
         loaded(tmp_path, file)
+    assert "heim" not in str(refused.value)
 
 
 def test_an_unknown_variable_of_ours_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
@@ -86,7 +92,20 @@ def test_an_unknown_variable_of_ours_is_refused_with_the_nearest_name(tmp_path: 
         loaded(tmp_path, RELAY_HUB_CHANELS="a")
 
 
-@pytest.mark.parametrize("text", ["{bad", "[]", '"text"'])
+def test_a_database_url_may_name_a_port_a_socket_or_a_file(tmp_path: Path) -> None:
+    for url in (
+        "postgresql+psycopg://u:ge%2Fheim%40@[::1]:5432/d",
+        "postgresql+psycopg://u@/d?host=/run/postgresql",
+        "sqlite:////srv/hub.db",
+    ):
+        assert loaded(tmp_path, {"database_url": url}).settings.database == url
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert loaded(tmp_path, '\ufeff{"port": 9003}').settings.port == 9003
+
+
+@pytest.mark.parametrize("text", ["{bad", "[]", '"text"', "[" * 100_000])
 def test_a_broken_file_is_a_warning_and_the_hub_starts_without_it(tmp_path: Path, text: str) -> None:
     found = loaded(tmp_path, text, CLAUDE_CODEX_PORT="9002")
     assert found.settings.port == 9002

@@ -34,12 +34,19 @@ async def test_a_database_that_fails_after_the_send_leaves_the_dispatch_to_whoev
 ) -> None:
     fake = FakeCodex(tmp_path / "fake", trusted=["/srv/p"])
     (thread_id,) = fake.add_threads(1, "/srv/p")
-    settings = Settings(codex_command=str(fake.command), codex_home=tmp_path / "home", data_dir=tmp_path)
+    settings = Settings(
+        codex_command=str(fake.command),
+        codex_home=tmp_path / "home",
+        data_dir=tmp_path,
+        log_path=tmp_path / "activity.log",
+        channel_log_path=tmp_path / "messages.log",
+    )
     database = GoneAfterTheSend(settings.database, "hub")
     await database.open()
     pool = Pool(settings)
+    logs = Logs(settings)
     try:
-        runner = Runner(settings, database, pool, Targets(settings, database, pool), Logs(settings))
+        runner = Runner(settings, database, pool, Targets(settings, database, pool), logs)
         waiting = Dispatch(
             origin=Origin.ASYNC,
             home=str(settings.codex_home),
@@ -52,7 +59,7 @@ async def test_a_database_that_fails_after_the_send_leaves_the_dispatch_to_whoev
         await database.write(dispatches.add, waiting)
         claimed = await database.write(leases.claim, str(settings.codex_home), "hub", 30)
         assert claimed is not None
-        with pytest.raises(DatabaseUnavailable):
+        with logs.open(), pytest.raises(DatabaseUnavailable):
             await runner.run(*claimed, left_behind=False)
         left = await database.read(dispatches.get, waiting.id)
     finally:

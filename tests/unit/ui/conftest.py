@@ -21,7 +21,7 @@ async def quiet_hub(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Hub]:
     hub = Hub(settings)
     with hub.logs.open():
         await hub.database.open()
-        await hub.chat.prepare()
-        yield hub
+        async with hub.chat.run():
+            yield hub
         hub.bus.close()
         await hub.database.close()

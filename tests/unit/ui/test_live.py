@@ -1,14 +1,15 @@
 """Event streams: their form, and that nothing is missed or sent twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from app.hub import Hub
 from app.models import Dispatch, DispatchStatus, Origin, Outcome
+from app.sse import EventStream, Feed, event
 from app.storage import dispatches, leases, messages
-from app.ui.live import ChannelFeed, DispatchesFeed, DispatchFeed, event, stream
+from app.ui.live import ChannelFeed, DispatchesFeed, DispatchFeed, LiveChannels
 from app.ui.render import Renderer
 
 pytestmark = pytest.mark.anyio
@@ -18,34 +19,57 @@ WAIT_SEC = 10
 class Reader:
     """A browser's side of a stream: its events as (name, id, data)."""
 
-    def __init__(self, stream: AsyncIterator[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, hub: Hub, feed: Feed) -> None:
+        self._bodies: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._events: list[str] = []
+        self._rest = ""
+        self.left = asyncio.Event()
+        self.stream = asyncio.create_task(EventStream(hub.bus, feed)({"type": "http"}, self._receive, self._bodies.put))
+
+    async def _receive(self) -> dict[str, Any]:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
 
     async def next(self) -> tuple[str, str, str]:
         async with asyncio.timeout(WAIT_SEC):
             while True:
+                while not self._events:
+                    *self._events, self._rest = (self._rest + await self._body()).split("\n\n")
                 fields: dict[str, list[str]] = {}
-                for line in (await anext(self._stream)).decode().splitlines():
+                for line in self._events.pop(0).splitlines():
                     name, _, value = line.partition(": ")
                     fields.setdefault(name, []).append(value)
                 if "event" in fields:
                     data = "\n".join(fields["data"])
                     return fields["event"][0], fields.get("id", [""])[0], data
 
+    async def _body(self) -> str:
+        message = await self._bodies.get()
+        return str(message.get("body", b"").decode())
+
+    async def messages(self, count: int) -> list[tuple[str, str]]:
+        """The next messages as (id, data), whatever comes between them."""
+        found: list[tuple[str, str]] = []
+        while len(found) < count:
+            kind, event_id, data = await self.next()
+            found += [(event_id, data)] if kind == "message" else []
+        return found
+
     async def ids(self, count: int) -> list[str]:
-        return [(await self.next())[1] for _ in range(count)]
+        return [event_id for event_id, _ in await self.messages(count)]
 
-    async def ends(self) -> bool:
-        async with asyncio.timeout(WAIT_SEC):
-            return await anext(self._stream, None) is None
+    async def channels(self, text: str) -> str:
+        """The list of channels once it holds a text."""
+        while True:
+            kind, _, data = await self.next()
+            if kind == "replace" and text in data:
+                assert 'id="channels"' in data
+                return data
 
 
-async def reader_of_channel(hub: Hub, after: int, name: str = "proj-x") -> Reader:
-    reader = Reader(stream(hub, ChannelFeed(hub, Renderer(), name, after)))
-    kind, _, data = await reader.next()
-    assert kind == "replace"
-    assert 'id="channels"' in data
-    return reader
+def reader_of_channel(hub: Hub, after: int, name: str = "proj-x") -> Reader:
+    renderer = Renderer()
+    return Reader(hub, ChannelFeed(hub, renderer, LiveChannels(hub, renderer), name, after))
 
 
 async def say(hub: Hub, text: str, target: str = "proj-x") -> str:
@@ -81,32 +105,33 @@ def test_a_line_separator_that_the_format_does_not_know_stays_in_the_data() -> N
 
 
 async def test_a_stream_begins_with_how_soon_to_come_back(quiet_hub: Hub) -> None:
-    feed = ChannelFeed(quiet_hub, Renderer(), "proj-x", 0)
+    reader = reader_of_channel(quiet_hub, after=0)
 
-    assert await anext(stream(quiet_hub, feed)) == b"retry: 1000\n\n"
+    await reader._body()  # the headers
+    assert await reader._body() == "retry: 1000\n\n"
 
 
 async def test_what_came_after_the_last_seen_message_is_sent_in_order(quiet_hub: Hub) -> None:
     ids = [await say(quiet_hub, f"text {number}") for number in range(5)]
-    reader = await reader_of_channel(quiet_hub, after=int(ids[1]))
+    reader = reader_of_channel(quiet_hub, after=int(ids[1]))
 
     assert await reader.ids(3) == ids[2:]
 
 
 async def test_a_catch_up_is_longer_than_one_page(quiet_hub: Hub) -> None:
     ids = await asyncio.gather(*(say(quiet_hub, "text") for _ in range(230)))
-    reader = await reader_of_channel(quiet_hub, after=0)
+    reader = reader_of_channel(quiet_hub, after=0)
 
     assert await reader.ids(230) == sorted(ids, key=int)
 
 
 async def test_a_message_comes_as_the_html_of_the_page(quiet_hub: Hub) -> None:
-    reader = await reader_of_channel(quiet_hub, after=0)
+    reader = reader_of_channel(quiet_hub, after=0)
     message_id = await say(quiet_hub, "**bold**\n\n```\ncode\n```")
 
-    kind, event_id, data = await reader.next()
+    ((event_id, data),) = await reader.messages(1)
 
-    assert (kind, event_id) == ("message", message_id)
+    assert event_id == message_id
     message = await quiet_hub.database.read(messages.get, int(message_id))
     assert message
     assert data.rstrip() == (await Renderer().message(message)).rstrip()
@@ -114,12 +139,10 @@ async def test_a_message_comes_as_the_html_of_the_page(quiet_hub: Hub) -> None:
 
 
 async def test_messages_of_other_channels_stay_out_but_their_channels_appear(quiet_hub: Hub) -> None:
-    reader = await reader_of_channel(quiet_hub, after=0)
+    reader = reader_of_channel(quiet_hub, after=0)
     await say(quiet_hub, "elsewhere", target="a <new> channel")
 
-    kind, _, data = await reader.next()
-    assert kind == "replace"
-    assert "a &lt;new&gt; channel" in data
+    await reader.channels("a &lt;new&gt; channel")
 
     message_id = await say(quiet_hub, "here")
     assert await reader.ids(1) == [message_id]
@@ -128,20 +151,22 @@ async def test_messages_of_other_channels_stay_out_but_their_channels_appear(qui
 async def test_a_list_of_dispatches_tells_only_what_has_changed(quiet_hub: Hub) -> None:
     first = await accept(quiet_hub)
     second = await accept(quiet_hub)
-    reader = Reader(stream(quiet_hub, DispatchesFeed(quiet_hub, Renderer())))
+    reader = Reader(quiet_hub, DispatchesFeed(quiet_hub, Renderer()))
     for dispatch in (first, second):
         assert f'id="d-{dispatch.id}"' in (await reader.next())[2]
 
     await finish(quiet_hub)
 
     _, _, data = await reader.next()
+    while "succeeded" not in data:
+        assert f'id="d-{first.id}"' in data
+        _, _, data = await reader.next()
     assert f'id="d-{first.id}"' in data
-    assert "succeeded" in data
 
 
 async def test_a_dispatch_is_sent_again_when_it_has_ended(quiet_hub: Hub) -> None:
     dispatch = await accept(quiet_hub)
-    reader = Reader(stream(quiet_hub, DispatchFeed(quiet_hub, Renderer(), dispatch.id)))
+    reader = Reader(quiet_hub, DispatchFeed(quiet_hub, Renderer(), dispatch.id))
     assert "queued" in (await reader.next())[2]
 
     await finish(quiet_hub)
@@ -153,8 +178,29 @@ async def test_a_dispatch_is_sent_again_when_it_has_ended(quiet_hub: Hub) -> Non
 
 
 async def test_a_stream_ends_quietly_when_the_hub_stops(quiet_hub: Hub) -> None:
-    reader = await reader_of_channel(quiet_hub, after=0)
+    reader = reader_of_channel(quiet_hub, after=0)
 
+    await reader.channels("proj-x")
     quiet_hub.bus.close()
 
-    assert await reader.ends()
+    async with asyncio.timeout(WAIT_SEC):
+        await reader.stream
+
+
+async def test_a_stream_ends_when_its_reader_leaves(quiet_hub: Hub) -> None:
+    reader = reader_of_channel(quiet_hub, after=0)
+    await reader.channels("proj-x")
+
+    reader.left.set()
+
+    async with asyncio.timeout(WAIT_SEC):
+        await reader.stream
+
+
+async def test_the_list_of_channels_comes_again_when_counts_have_changed(quiet_hub: Hub) -> None:
+    reader = reader_of_channel(quiet_hub, after=0)
+    await say(quiet_hub, "elsewhere", target="other")
+    await reader.channels('data-count="1"')
+    await say(quiet_hub, "elsewhere", target="other")
+
+    await reader.channels('data-count="2"')

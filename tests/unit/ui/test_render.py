@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi import Request
 
+from app.errors import NotFound
 from app.models import Message
 from app.ui import render
 from app.ui.render import Renderer, asset_folder, duration
@@ -52,9 +53,30 @@ async def test_the_cache_forgets_what_was_longest_out_of_use(monkeypatch: pytest
     assert renderer.count == 4
 
 
+async def test_an_answer_shows_what_it_answers_once_for_all_readers() -> None:
+    asked: list[int] = []
+
+    async def find(message_id: int) -> Message:
+        asked.append(message_id)
+        if message_id == 9:
+            raise NotFound("gone")
+        return message(message_id, "# The **question**?\n\nand more")._replace(target="a/b")
+
+    renderer = Renderer(find)
+    answer = message(7)._replace(reply_to=3)
+
+    html = await renderer.message(answer)
+    await renderer.message(answer)
+
+    assert asked == [3]
+    assert 'href="/channels/a%2Fb?at=3#m3"' in html
+    assert "The **question**?" in html
+    assert "and more" not in html
+    assert "In reply to #9, which is gone" in await renderer.message(message(10)._replace(reply_to=9))
+
+
 async def test_a_sender_is_text_wherever_it_stands() -> None:
-    hostile = message(1)
-    hostile.sender = '"><script>alert(1)</script>'
+    hostile = message(1)._replace(sender='"><script>alert(1)</script>')
 
     html = await Renderer().message(hostile)
 

@@ -1,0 +1,115 @@
+"""The server below a hub: uvicorn, which says where it listens, and the log on standard error."""
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.cli.access import AccessLog
+from app.cli.console import OneLineFormatter
+from app.errors import CannotStart
+from app.main import create_app
+from app.settings import Settings
+
+STOP_SEC = 5
+"""How long open streams may delay the stop."""
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that says where it listens, and ends open streams when it is asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Start to listen.
+
+        Raises:
+            CannotStart: the hub says no, or its port cannot be had.
+        """
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise getattr(self._app.state, "failure", None) or CannotStart(
+                f"Cannot start on {self.config.host}, port {self.config.port}; the lines above say why. "
+                "If another program has the port, choose one with --port."
+            ) from None
+        port = self.servers[0].sockets[0].getsockname()[1]
+        print(_welcome(self.config.host, port), flush=True)  # noqa: T201 - this is the command's output
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop; a second Ctrl+C stops without waiting. Unlike uvicorn's own, the process then exits with 0."""
+        # Uvicorn waits for open answers before it stops; a live page would hold it for ever.
+        asyncio.get_running_loop().call_soon_threadsafe(self._app.state.hub.bus.close)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+
+def serve(settings: Settings) -> None:
+    """Run a hub until it is told to stop.
+
+    Raises:
+        CannotStart: it cannot; the text says why.
+    """
+    _log_to_stderr()
+    app = create_app(settings)
+    config = uvicorn.Config(
+        AccessLog(_failing_quietly(app)),
+        host=settings.host,
+        port=settings.port,
+        timeout_graceful_shutdown=STOP_SEC,
+        server_header=False,
+        # Any local program may send X-Forwarded-For: it would choose what the access log says of it.
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+    )
+    Server(config, app).run()
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for talkative in ("mcp", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+def _failing_quietly(app: FastAPI) -> ASGIApp:
+    """The app, without the traceback of a start that failed for a reason which is told in a sentence."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+
+        async def explained(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and hasattr(app.state, "failure"):
+                message = {"type": message["type"]}
+            await send(message)
+
+        await app(scope, receive, explained)
+
+    return wrapped
+
+
+def _welcome(host: str, port: int) -> str:
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"""
+Relay Hub is listening on {url}
+
+  Page           {url}/
+  API            {url}/api/messages   (documented at {url}/docs)
+  MCP endpoint   {url}/mcp
+
+Register it once:
+
+  claude mcp add --transport http relay {url}/mcp
+  codex mcp add relay --url {url}/mcp
+"""

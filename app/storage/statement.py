@@ -1,0 +1,39 @@
+"""Statements of hot paths: made into SQL once, then run on the database's own driver."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ClauseElement, Connection, Dialect
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
+
+
+class Statement:
+    """A statement with named parameters. SQLAlchemy spends ten times the driver's own work on each execution."""
+
+    def __init__(self, build: Callable[[Any], ClauseElement]) -> None:
+        """`build` gets the `insert` of the database, which knows ON CONFLICT."""
+        self._build = build
+        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def run(self, connection: Connection, **values: Any) -> Any:
+        """The driver's cursor.
+
+        Raises:
+            OperationalError: the database is locked or gone, in the form that SQLAlchemy gives it.
+        """
+        dialect = connection.dialect
+        sql, constants = self._compiled.get(dialect.name) or self._compile(dialect)
+        driver: Any = connection.connection.driver_connection
+        assert dialect.loaded_dbapi is not None
+        try:
+            return driver.execute(sql, constants | values)
+        except dialect.loaded_dbapi.OperationalError as error:
+            raise OperationalError(sql, values, error) from error
+
+    def _compile(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:
+        insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+        made = self._build(insert).compile(dialect=dialect)
+        constants = {name: value for name, value in made.params.items() if value is not None}
+        self._compiled[dialect.name] = made.string, constants
+        return self._compiled[dialect.name]

@@ -1,0 +1,27 @@
+// Says in words how the page is connected to its hub.
+const LONG_MS = 10000;
+const notice = document.getElementById("connection");
+let timer;
+let isLost = false;
+
+function say(words, next, afterMs) {
+  clearTimeout(timer);
+  notice.textContent = words;
+  if (afterMs) timer = setTimeout(say, afterMs, next);
+}
+
+const said = {
+  open() {
+    if (isLost) say("Connected again.", "", LONG_MS / 3);
+    isLost = false;
+  },
+  stopping() {
+    isLost = true;
+    say("The hub is stopping. Reconnecting…");
+  },
+  error() {
+    if (!isLost) say("Reconnecting…", "The hub does not answer. Reconnecting…", LONG_MS);
+    isLost = true;
+  },
+};
+addEventListener("stream", ({ detail }) => said[detail]());

@@ -1,0 +1,1 @@
+"""What `scripts/bench` measures, and how. docs/benchmarks.md says how to read it."""
