@@ -20,7 +20,7 @@ COUNTS_SEC = 1.0
 """Pages learn of other channels' new messages at most this often."""
 INDEX_QUIET_SEC = 1.0
 INDEX_LATEST_SEC = 30.0
-INDEXED_AT_ONCE = 100
+INDEXED_AT_ONCE = 500
 """Posts wait for a part of the index to be written, so the parts are small."""
 LOOK_AGAIN_SEC = 5.0
 """A hint may be lost, so whoever waits looks by itself as well."""
@@ -114,7 +114,7 @@ class Chat:
 
         No target: of all channels.
         """
-        target = _sought(target)
+        target, sender = _sought(target), _sought(sender)
         found = await self._tails.of(target).after(since_id, limit, sender, not_sender)
         if found is None:
             found = await self._database.read(messages.after, target, since_id, limit, sender, not_sender)
@@ -124,7 +124,7 @@ class Chat:
         self, target: str, limit: int, before_id: int | None = None, sender: str | None = None
     ) -> list[Message]:
         """The newest messages of a channel, or the newest before an id, oldest first."""
-        sought = _sought(target)
+        sought, sender = _sought(target), _sought(sender)
         found = await self._tails.of(sought).newest(limit, before_id, sender)
         if found is None:
             found = await self._database.read(messages.newest, sought, limit, before_id, sender)
@@ -210,7 +210,7 @@ class Chat:
             raise BadRequest('Give at least one word to look for; "quotes" make a phrase, word* a beginning', field="q")
         while await self._database.write(search.index, INDEXED_AT_ONCE):
             pass
-        return await self._database.read(search.search, wanted, limit, _sought(target), sender, before_id)
+        return await self._database.read(search.search, wanted, limit, _sought(target), _sought(sender), before_id)
 
     async def channels(self) -> list[Channel]:
         """All channels by name."""
@@ -261,11 +261,11 @@ class Chat:
         return name
 
 
-def _sought(target: str | None) -> str | None:
-    """The name to look for; what no channel can be called is looked for under no name at all."""
-    if target is None:
+def _sought(name: str | None) -> str | None:
+    """The name to look for; what nothing can be called is looked for under no name at all."""
+    if name is None:
         return None
-    return "" if "\0" in target else target.strip()
+    return "" if "\0" in name else name.strip()
 
 
 def _string(field: str, value: Any) -> str:

@@ -110,6 +110,8 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors():
         name = str(problem["loc"][0])
+        if problem["type"] == "default_factory_not_called":  # only because another setting is wrong
+            continue
         if problem["type"] == "greater_than" and name.startswith(("log_max", "channel_log_max")):
             text = f"{name} must be > 0"
         else:

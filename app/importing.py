@@ -16,7 +16,7 @@ from typing import IO, Any
 from app.errors import CannotStart
 from app.models import Message
 from app.settings import Settings
-from app.storage import imports
+from app.storage import imports, search
 from app.storage.database import Database
 
 OWNER = "relay-hub import"
@@ -85,6 +85,7 @@ async def import_channel_log(settings: Settings, log: Path, on_file: Callable[[P
         try:
             for batch in _batches(reversed(files), settings.max_name_chars, imported, on_file):
                 imported.stored(batch, await database.write(imports.take, batch))
+                await database.write(search.index, len(batch))
         finally:
             await database.close()
     return imported

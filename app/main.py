@@ -38,7 +38,7 @@ HTTP_CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: 
 def create_app(settings: Settings) -> FastAPI:
     """The whole hub as an ASGI app; its lifespan opens and closes everything. `app.state.hub` is the hub."""
     hub = Hub(settings)
-    renderer = Renderer()
+    renderer = Renderer(hub.chat.get)
     tools = catalog.tools(hub)
     mcp = McpEndpoint(hub, tools)
 

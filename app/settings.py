@@ -201,9 +201,7 @@ class Settings(BaseModel):
         try:
             _ = urlsplit(url).port
         except ValueError:
-            raise ValueError(
-                "has no proper host and port; in a password write %40 for @, %2F for /, %3A for :"
-            ) from None
+            raise ValueError("host or port is malformed; in a password write %40 for @, %2F for /, %3A for :") from None
         return url
 
     @field_validator("data_dir", "codex_home", "log_path", "channel_log_path")

@@ -45,12 +45,14 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, bus: Bus, feed: Feed) -> None:
+    def __init__(self, bus: Bus, feed: Feed, last: bytes = b"") -> None:
+        """`last` is sent when the hub stops."""
         # Proxies that gather an answer before they pass it on would silence a stream.
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._bus = bus
         self._feed = feed
+        self._last = last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -66,7 +68,7 @@ class EventStream(Response):
                     if not await hints.wait(LOOK_AGAIN_SEC):
                         await _send(send, b": still here\n\n")
             except BusClosed:
-                await _send(send, b"", more=False)
+                await _send(send, self._last, more=False)
             finally:
                 leaving.cancel()
 

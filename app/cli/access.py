@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import time
-from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,11 +37,10 @@ class AccessLog:
 
     def _write(self, scope: Scope, status: int) -> None:
         client = "{}:{}".format(*scope["client"]) if scope.get("client") else "-"
-        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
-        asked = printable(f"{scope['method']} {scope['path']}{query} HTTP/{scope['http_version']}")
-        phrase = HTTPStatus(status).phrase
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        asked = printable(f"{scope['method']} {target.decode('latin-1')} HTTP/{scope['http_version']}")
         now = time.strftime("%Y-%m-%d %H:%M:%S")
-        self._waiting.append(f'{now} INFO relay_hub.access: {client} - "{asked}" {status} {phrase}\n')
+        self._waiting.append(f'{now} INFO relay_hub.access: {client} - "{asked}" {status}\n')
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._flush)
 

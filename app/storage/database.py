@@ -17,10 +17,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import Session, SQLModel, create_engine
 
-from app.errors import DatabaseUnavailable
+from app.errors import CannotStart, DatabaseUnavailable
 from app.storage import migrations
 from app.storage.group import GroupCommit
 from app.storage.listen import CHANNEL, NOTIFY, Listener
@@ -85,7 +85,15 @@ class Database:
         Raises:
             DatabaseInUse: another hub holds the SQLite file.
             DatabaseTooNew: a newer Relay Hub wrote this database.
+            CannotStart: the file cannot be written, the server does not answer or does not let us in.
         """
+        try:
+            await self._open()
+        except (DBAPIError, OSError) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise CannotStart(f"Cannot open the database {self}: {reason}") from error
+
+    async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._lock: FileOwner | None = None
         self._group: GroupCommit | None = None

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 
 from app.models import Channel, Message, MessageRow, Topic
 from app.storage.database import Tx
-from app.storage.messages import _NO_APPENDS
+from app.storage.messages import NO_APPENDS
 
 _BROUGHT = ("id", "ts", "target", "sender", "text", "source")
 _SENDER = _BROUGHT.index("sender")
@@ -30,7 +30,7 @@ def take(tx: Tx, brought: Sequence[Message]) -> list[int | None]:
     """
     if tx.dialect == "postgresql":
         # Hubs may be posting: no id may be drawn while we choose ours.
-        tx.connection.execute(_NO_APPENDS)
+        tx.connection.execute(NO_APPENDS)
     keys = [_key(message) for message in brought]
     known = _known(tx, brought, keys)
     newest = tx.connection.execute(select(func.max(MessageRow.id))).scalar_one() or 0
@@ -48,7 +48,7 @@ def take(tx: Tx, brought: Sequence[Message]) -> list[int | None]:
         rows.append({**values, "id": newest, "idempotency_key": None if is_kept else key})
     if rows:
         _count(tx, rows)
-        # Only with RETURNING do many rows become one statement, and SQLite brings its search index to disk after each.
+        # Only with RETURNING do many rows become one statement.
         insert = tx.insert(MessageRow).returning(col(MessageRow.id))
         tx.connection.execute(insert, rows, execution_options={"insertmanyvalues_page_size": ROWS_AT_ONCE}).all()
         if tx.dialect == "postgresql":

@@ -36,7 +36,7 @@ _INSERT = Statement(
 # Readers of all channels wait for the appends that are on their way: see `after`.
 _APPENDS = 8011
 _APPENDING = text(f"SELECT pg_advisory_xact_lock_shared({_APPENDS})")
-_NO_APPENDS = text(f"SELECT pg_advisory_xact_lock({_APPENDS})")
+NO_APPENDS = text(f"SELECT pg_advisory_xact_lock({_APPENDS})")
 
 
 class AlreadyPosted(Exception):
@@ -115,7 +115,7 @@ def after(
     waits for those that are.
     """
     if target is None and session.get_bind().dialect.name == "postgresql":
-        session.execute(_NO_APPENDS)
+        session.execute(NO_APPENDS)
     query = select(*_COLUMNS).where(col(MessageRow.id) > in_range(since_id)).order_by(col(MessageRow.id)).limit(limit)
     if not_sender is not None:
         query = query.where(col(MessageRow.sender) != not_sender)

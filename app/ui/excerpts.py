@@ -12,7 +12,7 @@ BEFORE_CHARS = 80
 SEARCHED_CHARS = 100_000
 """The beginning of a text that is looked through again to mark its matches."""
 
-_MARKS = re.compile(r"^(?:[\s#>*+|~`-]|\d+[.)])+")
+_MARKS = re.compile(r"^(?:\s|>|\||#+\s|[*+-]\s|\d+[.)]\s)+")
 _FENCE = re.compile(r"\s*(?:`{3}|~{3})")
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+")
@@ -24,10 +24,10 @@ class Piece(NamedTuple):
 
 
 def first_words(text: str) -> str:
-    """The first line that says something, without the marks of Markdown before it."""
+    """The first line that says something, without the marks of a heading, a list or a quotation before it."""
     for line in text[: 20 * WORDS_CHARS].splitlines():
-        words = "" if _FENCE.match(line) else _MARKS.sub("", line).strip()
-        if words:
+        words = _MARKS.sub("", line).strip()
+        if words.strip("-*_=|: ") and not _FENCE.match(line):
             return words if len(words) <= WORDS_CHARS else f"{words[: WORDS_CHARS - 1].rstrip()}…"
     return "…"
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from app.bus import SharedLook
 from app.hub import Hub
 from app.models import Channel, Message, Topic
-from app.sse import EventStream, event
+from app.sse import EventStream, Feed, event
 from app.storage import dispatches
 from app.ui.addresses import channel_name, cursor
 from app.ui.render import Renderer
@@ -16,6 +16,8 @@ from app.ui.render import Renderer
 BATCH = 100
 RECENT_DISPATCHES = 50
 """As many as stand on a page."""
+STOPPING = event("stopping", "1")
+"""The last a page hears of a hub that stops; it says so and waits for the next one."""
 KEPT_EVENTS = 500
 KEPT_CHARS = 16_000
 
@@ -115,6 +117,9 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
 
     shared = LiveChannels(hub, renderer)
 
+    def answer(feed: Feed) -> EventStream:
+        return EventStream(hub.bus, feed, last=STOPPING)
+
     @router.get("/channels/{name:path}")
     async def channel(request: Request, name: str) -> EventStream:
         name = channel_name(name)
@@ -122,15 +127,15 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
         after = cursor("after", seen)
         if after is None:
             after = await hub.chat.last_id(name)
-        return EventStream(hub.bus, ChannelFeed(hub, renderer, shared, name, after))
+        return answer(ChannelFeed(hub, renderer, shared, name, after))
 
     @router.get("/dispatches")
     async def all_dispatches() -> EventStream:
-        return EventStream(hub.bus, DispatchesFeed(hub, renderer))
+        return answer(DispatchesFeed(hub, renderer))
 
     @router.get("/dispatches/{dispatch_id}")
     async def one_dispatch(dispatch_id: str) -> EventStream:
         await hub.dispatches.get(dispatch_id)
-        return EventStream(hub.bus, DispatchFeed(hub, renderer, dispatch_id))
+        return answer(DispatchFeed(hub, renderer, dispatch_id))
 
     return router

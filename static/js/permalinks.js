@@ -12,6 +12,9 @@ document.addEventListener("click", (event) => {
   else onPage(link.hash).scrollIntoView();
 });
 
+const at = new URLSearchParams(location.search).get("at");
+if (at && !location.hash) location.replace(`#m${at}`);
+
 const wanted = location.hash.match(/^#m(\d+)$/);
 if (wanted && !location.search && !onPage(location.hash)) {
   location.replace(`${location.pathname}?at=${wanted[1]}${location.hash}`);

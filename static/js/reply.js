@@ -38,9 +38,10 @@ if (form) {
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     const article = link.closest("article");
-    if (link.id === "cancel-reply") replyTo("", "");
+    const { id, sender } = article?.dataset ?? {};
+    if (!article) replyTo("", "");
     else if (link.matches(".quote")) quote(article).catch(() => location.assign(link.href));
-    else replyTo(article.dataset.id, `Replying to #${article.dataset.id} ${article.dataset.sender}: ${link.dataset.words}`);
+    else replyTo(id, `Replying to #${id} ${sender}: ${link.dataset.words}`);
     text.focus();
   });
   form.addEventListener("sent", () => field.value && replyTo("", ""));

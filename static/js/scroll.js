@@ -5,7 +5,8 @@ const page = document.scrollingElement;
 const list = document.getElementById("messages");
 const unseen = document.getElementById("unseen");
 const older = document.getElementById("older");
-let following = !/^#m\d/.test(location.hash) || isAtEnd();
+const isWanted = /^#m\d/.test(location.hash) || /[?&](at|after)=/.test(location.search);
+let following = !isWanted || isAtEnd();
 let count = 0;
 
 function isAtEnd() {

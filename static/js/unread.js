@@ -59,6 +59,8 @@ function note() {
   localStorage.setItem(KEY, JSON.stringify([...refresh()]));
 }
 
+// The first list over the stream is fresh, as a page out of the browser's history is not: counts that have gone down
+// are those of another hub.
 function forgetOldHub() {
   const seen = load() ?? new Map();
   for (const { dataset } of document.querySelectorAll("#channels [data-count]")) {
@@ -66,9 +68,10 @@ function forgetOldHub() {
   }
 }
 
-forgetOldHub();
 note();
 addEventListener("storage", refresh);
+addEventListener("replaced", forgetOldHub, { once: true });
 addEventListener("replaced", note);
 document.addEventListener("visibilitychange", note);
-addEventListener("scroll", () => document.querySelector("[aria-current] .unread") && note(), { passive: true });
+const hasUnread = () => document.querySelector("[aria-current] .unread");
+addEventListener("scroll", () => hasUnread() && isSeen() && note(), { passive: true });

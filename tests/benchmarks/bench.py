@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from app.settings import Settings
+from app.storage import search
 from app.storage.database import Database
 from tests.benchmarks.baselines import baseline
 from tests.benchmarks.generator import Plan
@@ -118,14 +119,25 @@ class Bench:
 def _fill(folder: Path, messages: int) -> None:
     """Make a database as the hub would, and fill it at once, where the hub would take a commit for every few."""
 
-    async def migrate() -> None:
+    async def open_and(work: Callable[[Database], Awaitable[None]]) -> None:
         database = Database(Settings(data_dir=folder).database, "bench")
         await database.open()
-        await database.close()
+        try:
+            await work(database)
+        finally:
+            await database.close()
 
-    asyncio.run(migrate())
+    async def migrate(_: Database) -> None:
+        """Opening does it."""
+
+    async def index(database: Database) -> None:
+        while await database.write(search.index, 50_000):
+            pass
+
+    asyncio.run(open_and(migrate))
     with contextlib.closing(sqlite3.connect(folder / "relay-hub.db")) as connection, connection:
         names = [BUSY, *(f"other-{number}" for number in range(_CHANNELS))]
         connection.executemany(_FILL_CHANNELS, [{"name": name} for name in names])
         connection.execute(_FILL, {"count": messages, "busy": BUSY, "channels": _CHANNELS})
         connection.execute(_COUNT)
+    asyncio.run(open_and(index))

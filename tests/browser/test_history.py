@@ -98,9 +98,9 @@ def test_history_is_read_without_script(place: str, live_hub: HubProcess, ids: l
 def test_a_link_to_a_message_shows_it_amid_the_others(
     place: str, live_hub: HubProcess, ids: list[int], new_page: Pages
 ) -> None:
-    for options in ({}, {"java_script_enabled": False}):
+    for fragment, options in (("", {}), (f"#m{ids[100]}", {}), (f"#m{ids[100]}", {"java_script_enabled": False})):
         page = new_page(**options)
-        page.goto(f"{live_hub.url}/channels/{place}?at={ids[100]}#m{ids[100]}")
+        page.goto(f"{live_hub.url}/channels/{place}?at={ids[100]}{fragment}")
 
         expect(page.locator(f"#m{ids[100]}")).to_be_in_viewport()
         expect(page.locator(f"#m{ids[51]}")).to_be_attached()

@@ -20,7 +20,7 @@ def test_an_answer_names_and_shows_what_it_answers(live_hub: HubProcess, place: 
     page.locator(f"#m{question}").hover()
 
     page.get_by_role("link", name=f"Reply to #{question}", exact=True).click()
-    replying = page.get_by_text(f"Replying to #{question} codex: Which** one?")
+    replying = page.get_by_text(f"Replying to #{question} codex: **Which** one?")
     expect(replying).to_be_visible()
     expect(box(page)).to_be_focused()
     page.reload()
@@ -30,7 +30,7 @@ def test_an_answer_names_and_shows_what_it_answers(live_hub: HubProcess, place: 
 
     answer = page.locator("#messages article").last
     expect(answer.locator(".body")).to_have_text("The second.")
-    quote = answer.get_by_role("link", name=f"In reply to #{question} codex Which** one?")
+    quote = answer.get_by_role("link", name=f"In reply to #{question} codex **Which** one?")
     expect(quote).to_be_visible()
     expect(replying).to_be_hidden()
     posted = live_hub.client.get("/api/messages", params={"target": place}).json()["messages"][-1]

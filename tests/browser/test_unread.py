@@ -52,6 +52,21 @@ def test_a_channel_tells_how_much_in_it_is_unread(live_hub: HubProcess, place: s
     expect(channels.get_by_role("link", name=other, exact=True)).to_be_visible()
 
 
+def test_a_hub_that_begins_anew_is_not_measured_by_the_old_one(
+    live_hub: HubProcess, place: str, post: Post, page: Page
+) -> None:
+    post("old")
+    page.goto(f"{live_hub.url}/channels/{place}-2")
+    page.evaluate("name => localStorage.setItem('relay_seen', JSON.stringify([[name, 500]]))", place)
+    page.reload()
+    page.wait_for_function("name => !localStorage.getItem('relay_seen').includes('500')", arg=place)
+
+    post("new")
+
+    channels = page.get_by_role("navigation", name="Channels")
+    expect(channels.get_by_role("link", name=f"{place} 1 unread", exact=True)).to_be_visible(timeout=LIVE_MS)
+
+
 def test_a_page_in_the_background_counts_in_its_title(live_hub: HubProcess, place: str, post: Post, page: Page) -> None:
     post("old")
     page.goto(f"{live_hub.url}/channels/{place}")

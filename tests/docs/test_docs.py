@@ -292,7 +292,7 @@ def test_every_flag_is_a_setting_or_documented(capsys: pytest.CaptureFixture[str
     settings = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
     documented = {name.split()[0] for name in table(reference("## Commands")) if name.startswith("--")}
 
-    for name in ("serve", "config"):
+    for name in ("serve", "config", "import"):
         assert options(name, capsys) - settings <= documented
 
 

@@ -20,10 +20,14 @@ def marked(text: str, query: str) -> str:
         ("1. - [ ] first", "[ ] first"),
         ("```python\ncode()\n```", "code()"),
         ("---\n***\nafter the rule", "after the rule"),
-        ("**bold** first", "bold** first"),
+        ("**bold** first", "**bold** first"),
+        ("| a | b |\n|---|---|", "a | b |"),
         ("```", "…"),
         ("", "…"),
-        ("-5 degrees", "5 degrees"),
+        ("-5 degrees", "-5 degrees"),
+        ("#5 is fixed", "#5 is fixed"),
+        ("日本語", "日本語"),
+        ("- 👍", "👍"),
     ],
 )
 def test_the_first_words_are_words(text: str, words: str) -> None:
