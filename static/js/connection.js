@@ -1,5 +1,6 @@
 // Says in words how the page is connected to its hub.
 const LONG_MS = 10000;
+const NO_ANSWER = "The hub does not answer. Reconnecting…";
 const notice = document.getElementById("connection");
 let timer;
 let isLost = false;
@@ -17,10 +18,10 @@ const said = {
   },
   stopping() {
     isLost = true;
-    say("The hub is stopping. Reconnecting…");
+    say("The hub is stopping. Reconnecting…", NO_ANSWER, LONG_MS);
   },
   error() {
-    if (!isLost) say("Reconnecting…", "The hub does not answer. Reconnecting…", LONG_MS);
+    if (!isLost) say("Reconnecting…", NO_ANSWER, LONG_MS);
     isLost = true;
   },
 };

@@ -112,11 +112,16 @@ def test_a_page_whose_network_was_cut_catches_up(
     forgive("net::ERR_")
 
 
-def test_a_hub_that_stops_says_so_before_it_goes(shared_hub: HubProcess, place: str, page: Page) -> None:
-    goodbye = {"content_type": "text/event-stream", "body": "event: stopping\ndata: bye\n\n"}
-    page.route("**/live/**", lambda route: route.fulfill(**goodbye), times=1)
+def test_a_hub_that_stops_says_so_before_it_goes(
+    live_hub: HubProcess, place: str, page: Page, forgive: Callable[[str], None]
+) -> None:
+    page.goto(f"{live_hub.url}/channels/{place}")
+    expect(page.get_by_text("This channel does not exist yet.")).to_be_visible()
 
-    page.goto(f"{shared_hub.url}/channels/{place}")
-
+    with page.expect_console_message(lambda message: "net::ERR_" in message.text):
+        live_hub.stop()
     expect(page.get_by_text("The hub is stopping. Reconnecting…")).to_be_visible()
+
+    live_hub.start()
     expect(page.get_by_text("Connected again.")).to_be_visible()
+    forgive("net::ERR_")
