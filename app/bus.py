@@ -44,11 +44,14 @@ class Subscription:
         Raises:
             BusClosed: the hub is stopping.
         """
-        try:
-            async with asyncio.timeout(timeout_sec):
-                await self._flag.wait()
-        except TimeoutError:
-            return False
+        if timeout_sec is None:
+            await self._flag.wait()
+        else:
+            try:
+                async with asyncio.timeout(timeout_sec):
+                    await self._flag.wait()
+            except TimeoutError:
+                return False
         if self._closed:
             raise BusClosed
         self._flag.clear()

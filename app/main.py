@@ -63,8 +63,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.hub = hub
     app.state.renderer = renderer
     encoded = MessageBytes()
-    messages_api = messages.routes(hub, encoded)
-    endpoints = _endpoints(messages_api, "/api/messages")
+    messages_api, events_api = messages.routes(hub, encoded), events.routes(hub, encoded)
+    endpoints = _endpoints(messages_api, "/api/messages") | _endpoints(events_api, "/api/events")
     shortcuts = Shortcuts(app.behind, endpoints, apps=dict.fromkeys(MCP_PATHS, mcp), failed=_hub_error)
     app.front = Edges(shortcuts, settings)
     app.add_exception_handler(HubError, _hub_error)
@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(Exception, _crash)
 
     app.include_router(messages_api)
-    app.include_router(events.routes(hub, encoded))
+    app.include_router(events_api)
     app.include_router(dispatches.routes(hub))
     app.router.routes.extend(Route(path, endpoint=mcp) for path in MCP_PATHS)
     app.include_router(live.routes(hub, renderer))

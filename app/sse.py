@@ -12,7 +12,7 @@ from typing import Protocol
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.bus import Bus, BusClosed
+from app.bus import Bus, BusClosed, Subscription
 
 RETRY_MS = 1000
 LOOK_AGAIN_SEC = 15.0
@@ -61,16 +61,39 @@ class EventStream(Response):
             # One more task is all that a reader costs beside its connection; a thousand of them are kept at a time.
             leaving = asyncio.create_task(_left(receive))
             leaving.add_done_callback(lambda _: hints.close())
+            clock = _Clock(hints)
             try:
                 while True:
+                    silent = True
                     async for news in self._feed.news():
+                        silent = False
                         await _send(send, news)
-                    if not await hints.wait(LOOK_AGAIN_SEC):
+                    if silent:
                         await _send(send, b": still here\n\n")
+                    await hints.wait()
             except BusClosed:
                 await _send(send, self._last, more=False)
             finally:
+                clock.stop()
                 leaving.cancel()
+
+
+class _Clock:
+    """Hints now and then. A timeout on each wait would cost as much as what is waited for."""
+
+    def __init__(self, hints: Subscription) -> None:
+        self._hints = hints
+        self._set()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _set(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_SEC, self._strike)
+
+    def _strike(self) -> None:
+        self._hints.hint()
+        self._set()
 
 
 async def _send(send: Send, body: bytes, more: bool = True) -> None:

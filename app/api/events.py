@@ -27,8 +27,10 @@ class MessageFeed:
         self._since_id = since_id
 
     async def news(self) -> AsyncIterator[bytes]:
-        while found := await self._hub.chat.after(self._target, self._since_id, BATCH):
+        is_more = True
+        while is_more and (found := await self._hub.chat.after(self._target, self._since_id, BATCH)):
             self._since_id = found[-1].id
+            is_more = len(found) == BATCH
             yield b"".join(map(self._encoded.one, found))
 
 

@@ -65,8 +65,10 @@ class ChannelFeed:
         self._version = 0
 
     async def news(self) -> AsyncIterator[bytes]:
-        while found := await self._hub.chat.after(self._name, self._after, BATCH):
+        is_more = True
+        while is_more and (found := await self._hub.chat.after(self._name, self._after, BATCH)):
             self._after = found[-1].id
+            is_more = len(found) == BATCH
             yield b"".join([await self._shared.message(message) for message in found])
         version = await self._shared.version()
         if version != self._version:
