@@ -42,18 +42,25 @@ class SessionManager(StreamableHTTPSessionManager):
     def __init__(self, server: Server[Any], streamed: Iterable[str], **options: Any) -> None:
         """`streamed` are the names of the tools that report progress."""
         super().__init__(server, **options)
-        self._streamed = [f'"{name}"'.encode() for name in streamed]
+        self._streamed = [name.encode() for name in streamed]
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI app."""
+        """The ASGI app. The size of a body is bounded by whoever calls it."""
         if scope["method"] != "POST":
-            await self.asgi_app(scope, receive, send)
+            await self._handle_request(scope, receive, send)
             return
-        body = await Request(scope, receive).body()
-        # A tool's name in a text makes a stream where JSON would do, and no more than that.
-        if not any(name in body for name in self._streamed):
+        named = next((value for key, value in scope["headers"] if key == b"mcp-name"), None)
+        if named is None:
+            # The older protocol has the name in the body alone. Where a text holds such a name, the answer is a stream
+            # instead of JSON, and that is all.
+            body = await Request(scope, receive).body()
+            receive = _replay(body, receive)
+            is_streamed = any(b'"%b"' % name in body for name in self._streamed)
+        else:
+            is_streamed = named in self._streamed
+        if not is_streamed:
             _json_for.set(asyncio.current_task())
-        await self.asgi_app(scope, _replay(body, receive), send)
+        await self._handle_request(scope, receive, send)
 
     def _admit_session(self, requestor: Any) -> StreamableHTTPServerTransport | None:
         transport = super()._admit_session(requestor)
