@@ -86,15 +86,8 @@ class Chat:
         if reply_to is not None:
             reply_to = await self._answered(target, reply_to)
         try:
-            message = await self._database.write(
-                messages.append,
-                target=target,
-                sender=sender,
-                text=text,
-                source=source,
-                reply_to=reply_to,
-                idempotency_key=key,
-            )
+            post = messages.Post(target, sender, text, source, reply_to, idempotency_key=key)
+            message = await self._database.write_each(messages.append_each, post)
         except messages.AlreadyPosted as found:
             if (found.message.target, found.message.text) != (target, text):
                 raise IdempotencyConflict(

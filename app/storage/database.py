@@ -27,6 +27,7 @@ from app.storage.listen import CHANNEL, NOTIFY, Listener
 from app.storage.lock import FileOwner
 
 P = ParamSpec("P")
+A = TypeVar("A")
 T = TypeVar("T")
 
 Publish = Callable[[Sequence[str]], None]
@@ -113,7 +114,7 @@ class Database:
             raise
         self._readers = ThreadPoolExecutor(READERS, "relay-hub-read")
         if self.is_sqlite:
-            self._group = GroupCommit(self._engine.connect().execution_options(write=True), self._publish)
+            self._group = GroupCommit(self._engine.connect().execution_options(write=True), _run_unit, self._publish)
         else:
             self._writers = ThreadPoolExecutor(POSTGRES_WRITERS, "relay-hub-write")
             self._listener = Listener(self._engine, self._owner, self._heard)
@@ -123,7 +124,7 @@ class Database:
         if self._listener:
             await asyncio.to_thread(self._listener.close)
         if self._group:
-            await asyncio.to_thread(self._group.close)
+            await self._group.close()
         else:
             await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
@@ -137,12 +138,27 @@ class Database:
         Raises:
             DatabaseUnavailable: the database is locked or gone; nothing was written.
         """
-        work = partial(_run_unit, unit=lambda tx: unit(tx, *args, **kwargs))
+
+        def alone(tx: Tx, _: Sequence[None]) -> list[T]:
+            return [unit(tx, *args, **kwargs)]
+
+        return await self.write_each(alone, None)
+
+    async def write_each(self, unit: Callable[[Tx, Sequence[A]], list[T]], argument: A) -> T:
+        """Run `unit` for an argument, on SQLite perhaps together with other callers' arguments for the same unit.
+
+        The unit returns a result for each argument, or raises; then each argument is tried alone.
+
+        Raises:
+            DatabaseUnavailable: the database is locked or gone; nothing was written.
+        """
         with _available():
             if self._group:
-                result: T = await self._group.submit(work)
+                result: T = await self._group.submit(unit, argument)
                 return result
-            return await self._loop.run_in_executor(self._writers, self._write_postgres, work)
+            work = partial(_run_unit, unit=unit, arguments=[argument])
+            (result,) = await self._loop.run_in_executor(self._writers, self._write_postgres, work)
+            return result
 
     async def read(self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `query` on a consistent snapshot and return its result.
@@ -190,16 +206,18 @@ def _available() -> Iterator[None]:
         raise DatabaseUnavailable(f"The database does not work at the moment: {error.orig}") from error
 
 
-def _run_unit(connection: Connection, unit: Callable[[Tx], T]) -> tuple[T, list[str]]:
+def _run_unit(
+    connection: Connection, unit: Callable[[Tx, Sequence[A]], list[T]], arguments: Sequence[A]
+) -> tuple[list[T], list[str]]:
     tx = Tx(connection)
     try:
-        result = unit(tx)
+        results = unit(tx, arguments)
         if "session" in vars(tx):
             tx.session.flush()
     finally:
         if "session" in vars(tx):
             tx.session.close()
-    return result, tx.topics
+    return results, tx.topics
 
 
 def _session(connection: Connection) -> Session:

@@ -1,26 +1,30 @@
 """Messages and channels: append, and read by cursor."""
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, case, text
 from sqlmodel import Session, col, func, select
 
 from app.models import Channel, Message, MessageRow, Reader, Topic
 from app.storage.database import Tx
-from app.storage.statement import Statement
+from app.storage.statement import Statement, execute
 
 MAX_ID = 2**63 - 1
+MOST_ROWS = 64
+"""Rows in one statement."""
 
 _COLUMNS = [col(getattr(MessageRow, name)) for name in Message._fields]
 
 _COUNT = Statement(
     lambda insert: (
         insert(Channel)
-        .values(name=bindparam("name"), created_at=bindparam("now"), message_count=1)
+        .values(name=bindparam("name"), created_at=bindparam("now"), message_count=bindparam("count"))
         .on_conflict_do_update(
-            index_elements=[col(Channel.name)], set_={"message_count": col(Channel.message_count) + 1}
+            index_elements=[col(Channel.name)], set_={"message_count": col(Channel.message_count) + bindparam("count")}
         )
         .returning(col(Channel.message_count))
     )
@@ -47,39 +51,45 @@ class AlreadyPosted(Exception):
         self.message = message
 
 
-def append(
-    tx: Tx,
-    *,
-    target: str,
-    sender: str,
-    text: str,
-    source: str,
-    reply_to: int | None = None,
-    dispatch_id: str | None = None,
-    idempotency_key: str | None = None,
-) -> Message:
-    """Store one message; its channel is made on the way if it is new.
+class Post(NamedTuple):
+    """A message to be stored."""
 
-    The channel's row is locked before the id is drawn, so that ids of one channel become visible in order: a reader
+    target: str
+    sender: str
+    text: str
+    source: str
+    reply_to: int | None = None
+    dispatch_id: str | None = None
+    idempotency_key: str | None = None
+
+
+def append_each(tx: Tx, posts: Sequence[Post]) -> list[Message]:
+    """Store messages; their channels are made on the way if they are new.
+
+    The channels' rows are locked before the ids are drawn, so that ids of one channel become visible in order: a reader
     that asks for "after the last one I saw" misses none.
 
     Raises:
-        AlreadyPosted: a message with this sender and idempotency key exists.
+        AlreadyPosted: a message with the sender and the idempotency key of one of them exists.
     """
     now = time.time()
     if tx.dialect == "postgresql":
         tx.connection.execute(_APPENDING)
-    (count,) = _COUNT.run(tx.connection, name=target, now=now).fetchone()
-    values = (now, target, sender, text, source, reply_to, dispatch_id)
-    row = _INSERT.run(
-        tx.connection, **dict(zip(Message._fields[1:], values, strict=True)), idempotency_key=idempotency_key
-    ).fetchone()
-    if row is None:
-        raise AlreadyPosted(_keyed(tx.session, sender, idempotency_key))
-    tx.emit(Topic.channel(target), Topic.MESSAGES)
-    if count == 1:
-        tx.emit(Topic.CHANNELS)
-    return Message(row[0], *values)
+    for target, count in sorted(Counter(post.target for post in posts).items()):
+        (total,) = _COUNT.run(tx.connection, name=target, now=now, count=count).fetchone()
+        tx.emit(Topic.channel(target), Topic.MESSAGES)
+        if total == count:
+            tx.emit(Topic.CHANNELS)
+    if len(posts) > 1 and tx.dialect == "sqlite" and not any(post.idempotency_key for post in posts):
+        ids = _insert_together(tx, now, posts)
+    else:
+        ids = [_insert(tx, now, post) for post in posts]
+    return [Message(number, now, *post[:-1]) for number, post in zip(ids, posts, strict=True)]
+
+
+def append(tx: Tx, **post: Any) -> Message:
+    """Store one message, given by the fields of `Post`; see `append_each`."""
+    return append_each(tx, [Post(**post)])[0]
 
 
 def ensure_channels(tx: Tx, names: Iterable[str]) -> None:
@@ -180,6 +190,32 @@ def _messages(session: Session, query: Any, target: str | None = None, sender: s
     if sender is not None:
         query = query.where(col(MessageRow.sender) == sender)
     return [Message._make(row) for row in session.connection().execute(query)]
+
+
+def _insert(tx: Tx, now: float, post: Post) -> int:
+    row = _INSERT.run(tx.connection, ts=now, **post._asdict()).fetchone()
+    if row is None:
+        raise AlreadyPosted(_keyed(tx.session, post.sender, post.idempotency_key))
+    return int(row[0])
+
+
+def _insert_together(tx: Tx, now: float, posts: Sequence[Post]) -> list[int]:
+    """One statement for many rows; SQLite numbers them one after the other."""
+    ids: list[int] = []
+    while len(ids) < len(posts):
+        # In powers of two, so that few statements are ever prepared.
+        rows = posts[len(ids) :][: 1 << (min(len(posts) - len(ids), MOST_ROWS).bit_length() - 1)]
+        values = [value for post in rows for value in (now, *post)]
+        last = execute(tx.connection, _insert_sql(len(rows)), values).lastrowid
+        ids += range(last - len(rows) + 1, last + 1)
+    return ids
+
+
+@lru_cache
+def _insert_sql(rows: int) -> str:
+    names = ("ts", *Post._fields)
+    row = f"({', '.join('?' * len(names))})"
+    return f"INSERT INTO message ({', '.join(names)}) VALUES {', '.join([row] * rows)}"  # noqa: S608
 
 
 def _keyed(session: Session, sender: str, key: str | None) -> Message:

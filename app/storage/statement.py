@@ -17,19 +17,10 @@ class Statement:
         self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def run(self, connection: Connection, **values: Any) -> Any:
-        """The driver's cursor.
-
-        Raises:
-            OperationalError: the database is locked or gone, in the form that SQLAlchemy gives it.
-        """
+        """The driver's cursor; raises as `execute` does."""
         dialect = connection.dialect
         sql, constants = self._compiled.get(dialect.name) or self._compile(dialect)
-        driver: Any = connection.connection.driver_connection
-        assert dialect.loaded_dbapi is not None
-        try:
-            return driver.execute(sql, constants | values)
-        except dialect.loaded_dbapi.OperationalError as error:
-            raise OperationalError(sql, values, error) from error
+        return execute(connection, sql, constants | values)
 
     def _compile(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:
         insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
@@ -37,3 +28,17 @@ class Statement:
         constants = {name: value for name, value in made.params.items() if value is not None}
         self._compiled[dialect.name] = made.string, constants
         return self._compiled[dialect.name]
+
+
+def execute(connection: Connection, sql: str, values: Any) -> Any:
+    """Run SQL on the driver; returns its cursor.
+
+    Raises:
+        OperationalError: the database is locked or gone, in the form that SQLAlchemy gives it.
+    """
+    driver: Any = connection.connection.driver_connection
+    assert connection.dialect.loaded_dbapi is not None
+    try:
+        return driver.execute(sql, values)
+    except connection.dialect.loaded_dbapi.OperationalError as error:
+        raise OperationalError(sql, values, error) from error

@@ -222,3 +222,25 @@ async def test_a_reader_of_all_channels_misses_nothing_while_two_hubs_write(
                 break
     await writing
     assert len(seen) == total
+
+
+async def test_messages_that_arrive_together_are_stored_in_their_order_and_one_that_fails_spoils_no_other(
+    database: Database,
+) -> None:
+    posts = [messages.Post(f"channel-{n % 3}", "claude", str(n), "mcp") for n in range(100)]
+    posts[40] = messages.Post("proj-x", "claude", "a key", "mcp", idempotency_key="k")
+    posts[41] = messages.Post("proj-x", "claude", "the same key", "mcp", idempotency_key="k")
+    posts[42] = messages.Post("proj-x", "claude", "\0" if not database.is_sqlite else None, "mcp")  # type: ignore[arg-type]
+    results = await asyncio.gather(
+        *(database.write_each(messages.append_each, post) for post in posts), return_exceptions=True
+    )
+    failed = [number for number, result in enumerate(results) if isinstance(result, BaseException)]
+    assert 42 in failed
+    assert set(failed) in ({40, 42}, {41, 42})
+    stored = [result for result in results if isinstance(result, Message)]
+    for message in stored:
+        assert await database.read(messages.get, message.id) == message
+    if database.is_sqlite:
+        assert [message.id for message in stored] == sorted(message.id for message in stored)
+    counts = {channel.name: channel.message_count for channel in await database.read(messages.channels)}
+    assert sum(counts.values()) == len(stored) == 98
