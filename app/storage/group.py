@@ -90,7 +90,7 @@ class GroupCommit:
                 for unit, together in groupby(batch, key=lambda call: call.unit):
                     # A caller that has gone away withdraws its call only as long as that has not begun.
                     calls = [call for call in together if not call.future.cancelled()]
-                    for done, emitted in self._run_calls(unit, calls):
+                    for done, emitted in self._run_calls(unit, calls) if calls else ():
                         results += done
                         topics.update(dict.fromkeys(emitted))
         except BaseException as error:  # the commit itself failed: nobody may believe it happened
@@ -112,7 +112,7 @@ class GroupCommit:
             if len(calls) > 1:
                 for call in calls:
                     yield from self._run_calls(unit, [call])
-            elif calls:
+            else:
                 yield [(calls[0].future, None, error)], []
         else:
             driver.execute("RELEASE unit")

@@ -244,3 +244,16 @@ async def test_messages_that_arrive_together_are_stored_in_their_order_and_one_t
         assert [message.id for message in stored] == sorted(message.id for message in stored)
     counts = {channel.name: channel.message_count for channel in await database.read(messages.channels)}
     assert sum(counts.values()) == len(stored) == 98
+
+
+async def test_a_caller_that_leaves_before_its_turn_writes_nothing(database: Database) -> None:
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL's writers begin at once")
+    leaving = [asyncio.ensure_future(post(database, text=f"gone {n}")) for n in range(3)]
+    staying = asyncio.ensure_future(post(database, text="here"))
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await asyncio.gather(*leaving, return_exceptions=True)
+    stayed = await staying
+    assert await database.read(messages.newest, "proj-x", 10) == [stayed]
