@@ -98,6 +98,7 @@ class Chat:
                 ) from None
             return found.message
         self._logs.posted(message)
+        await self._logs.written()
         return message
 
     async def after(

@@ -47,6 +47,11 @@ class Logs:
         finally:
             self._activity.close()
 
+    async def written(self) -> None:
+        """Return once everything that was logged so far is in its file."""
+        # The files are written at the end of this turn of the event loop.
+        await asyncio.sleep(0)
+
     def activity(self, event: str, **fields: Any) -> None:
         """One line about what happened. Callers pass lengths and ids, never text."""
         self._activity.write(f"INFO {event} {_json(fields)}")

@@ -92,7 +92,7 @@ class ChatTools:
             raise BadRequest("unread needs reader: the name by which you ack", field="reader")
         reader = None if given.unread is False else given.reader
         since_id, read = await self._reading(given, given.since_id, reader)
-        return self._page("fetch_messages", given, since_id, await read(), given.text_offset)
+        return await self._page("fetch_messages", given, since_id, await read(), given.text_offset)
 
     async def wait(self, given: WaitIn, progress: Progress) -> Answer:
         since_id = given.since_id
@@ -100,7 +100,7 @@ class ChatTools:
             since_id = 0 if given.reader else await self._chat.last_id(given.target)
         since_id, read = await self._reading(given, since_id, given.reader)
         found = await self._chat.wait(read, given.target, min(given.timeout_sec, self._most_wait_sec), progress)
-        return self._page("wait_for_messages", given, since_id, found)
+        return await self._page("wait_for_messages", given, since_id, found)
 
     async def ack(self, given: AckIn, _: Progress) -> Answer:
         return _answer({"ok": True, "acked": await self._chat.ack(given.target, given.reader, given.up_to_id)})
@@ -141,13 +141,16 @@ class ChatTools:
         )
         return since_id, read
 
-    def _page(self, event: str, given: ReadIn, since_id: int, found: list[Message], text_offset: int = 0) -> Answer:
+    async def _page(
+        self, event: str, given: ReadIn, since_id: int, found: list[Message], text_offset: int = 0
+    ) -> Answer:
         limit = _clamped(given.limit)
         shown = fit(found[:limit], given.max_chars, text_offset)
         returned = len(shown.messages)
         latest = found[returned - 1].id if returned else since_id
         asked = {"target": given.target, "since_id": since_id, "limit": limit}
         self._logs.activity(event, **asked, returned=returned, latest_id=latest)
+        await self._logs.written()
         return shown.answer(latest_id=latest, has_more=len(found) > returned)
 
 
