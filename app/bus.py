@@ -124,12 +124,10 @@ class SharedLook:
         if before is not None:
             await asyncio.wait([before])
         self._now, self._next = self._next, None
-        if self._trusts_hints and not self._hints.is_set:
-            self._now = None
-            return
-        self._hints.clear()
         try:
-            await self._look()
+            if self._hints.is_set or not self._trusts_hints:
+                self._hints.clear()
+                await self._look()
         except BaseException:
             self._hints.hint()
             raise

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -11,7 +10,7 @@ from app.bus import Bus, BusClosed
 from app.errors import BadRequest, DatabaseUnavailable, HubStopping, IdempotencyConflict, NotFound
 from app.logs import Logs
 from app.models import Channel, Message, Topic
-from app.settings import Settings
+from app.settings import CONTROL, Settings
 from app.storage import messages, search
 from app.storage.database import Database
 from app.tail import Tails
@@ -24,6 +23,7 @@ INDEXED_AT_ONCE = 500
 """Posts wait for a part of the index to be written, so the parts are small."""
 LOOK_AGAIN_SEC = 5.0
 """A hint may be lost, so whoever waits looks by itself as well."""
+TICK_SEC = 10.0
 MAX_KEY_CHARS = 200
 
 Tick = Callable[[float], Awaitable[None]]
@@ -134,22 +134,21 @@ class Chat:
         target: str | None,
         timeout_sec: float,
         tick: Tick | None = None,
-        tick_sec: float = 10.0,
     ) -> list[Message]:
         """What `read` finds in a channel as soon as it finds something; nothing when the time is over.
 
-        `tick` is told every `tick_sec` how many seconds have passed.
+        `tick` is told now and then how many seconds have passed.
 
         Raises:
             HubStopping: the hub stops meanwhile; nothing is lost, ask again.
         """
         started = ticked = time.monotonic()
-        with self._bus.subscribe(Topic.MESSAGES if target is None else Topic.channel(target.strip())) as hints:
+        with self._bus.subscribe(Topic.posted(target and target.strip())) as hints:
             while not (found := await read()):
                 now = time.monotonic()
                 if (left := started + timeout_sec - now) <= 0:
                     break
-                if tick and now - ticked >= tick_sec:
+                if tick and now - ticked >= TICK_SEC:
                     ticked = now
                     await tick(now - started)
                 try:
@@ -250,7 +249,7 @@ class Chat:
                 f"{field} is {len(name)} characters long; max_name_chars allows {self._settings.max_name_chars}",
                 field=field,
             )
-        if not name.isprintable() and any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):
+        if CONTROL.search(name):
             raise BadRequest(f"{field} must not contain control characters", field=field)
         return name
 

@@ -194,7 +194,8 @@ class HubStopping(HubError):
 
 
 class InternalError(HubError):
-    pass
+    def __init__(self, message: str = "The hub failed on this request; its log says why.", **details: Any) -> None:
+        super().__init__(message, **details)
 
 
 class NoAnswer(InternalError):

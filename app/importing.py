@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from app.errors import CannotStart
 from app.models import Message
-from app.settings import Settings
+from app.settings import CONTROL, Settings
 from app.storage import imports, search
 from app.storage.database import Database
 
@@ -31,7 +31,6 @@ YEAR_10000 = 253_402_300_800
 EXAMPLES = 5
 
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class NotAMessage(Exception):
@@ -169,7 +168,7 @@ def _name(found: dict[str, Any], key: str, max_chars: int) -> str:
     name = _text(found, key).strip()
     if not 0 < len(name) <= max_chars:
         raise NotAMessage(f"{key} must have 1 to {max_chars} characters (max_name_chars)")
-    if _CONTROL.search(name):
+    if CONTROL.search(name):
         raise NotAMessage(f"{key} must not contain control characters")
     return name
 

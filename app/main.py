@@ -126,7 +126,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _crash(request: Request, error: Exception) -> Response:
     """Starlette logs the traceback; the client learns only where to look."""
-    return _answer(request, 500, InternalError("The hub failed on this request; its log says why.").as_json())
+    return _answer(request, 500, InternalError().as_json())
 
 
 def _answer(request: Request, status: int, body: dict[str, Any], headers: Any = None) -> Response:

@@ -279,6 +279,11 @@ class Topic:
     def channel(name: str) -> str:
         return f"channel:{name}"
 
+    @classmethod
+    def posted(cls, target: str | None) -> str:
+        """New messages of a channel; of all channels where `target` is None."""
+        return cls.MESSAGES if target is None else cls.channel(target)
+
     @staticmethod
     def dispatch(dispatch_id: str) -> str:
         return f"dispatch:{dispatch_id}"

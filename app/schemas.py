@@ -1,7 +1,7 @@
 """Wire shapes that MCP and the JSON API share. Keys are stable and camelCase, but for the seed's messages."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any
@@ -79,14 +79,17 @@ def message_json(message: Message) -> dict[str, Any]:
     return shown
 
 
+def kept_if_short(encode: Callable[[Message], bytes]) -> Callable[[Message], bytes]:
+    """The same encoder, which remembers what it made of messages that are not long."""
+    kept = lru_cache(KEPT_MESSAGES)(encode)
+    return lambda message: (kept if len(message.text) <= KEPT_CHARS else encode)(message)
+
+
 class MessageBytes:
     """Messages as JSON bytes, kept while they are in demand: encoding a page of them costs more than reading it."""
 
     def __init__(self) -> None:
-        self._kept = lru_cache(KEPT_MESSAGES)(_message_bytes)
-
-    def one(self, message: Message) -> bytes:
-        return self._kept(message) if len(message.text) <= KEPT_CHARS else _message_bytes(message)
+        self.one = kept_if_short(_message_bytes)
 
     def many(self, messages: Iterable[Message]) -> bytes:
         """A JSON array."""

@@ -58,4 +58,4 @@ class Shortcuts:
             raise
         except Exception as error:
             logger.exception("%s %s failed", request.method, request.url.path)
-            raise InternalError("The hub failed on this request; its log says why.") from error
+            raise InternalError from error

@@ -30,9 +30,8 @@ class Tail:
     def __init__(self, database: Database, bus: Bus, target: str | None) -> None:
         self._database = database
         self._target = target
-        topic = Topic.MESSAGES if target is None else Topic.channel(target)
         # Where no other hub writes, a hint comes before the answer to whoever posted.
-        self._shared = SharedLook(bus, topic, self._look, trusts_hints=database.is_sqlite)
+        self._shared = SharedLook(bus, Topic.posted(target), self._look, trusts_hints=database.is_sqlite)
         self.close = self._shared.close
         self._messages: list[Message] = []
         self._chars = 0

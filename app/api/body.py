@@ -15,8 +15,8 @@ async def json_object(request: Request) -> dict[str, Any]:
         UnsupportedMediaType: the content type is not JSON. A page of another site can send everything else.
         BadRequest: the body is not a JSON object.
     """
-    kind = header(request, b"content-type") or b""
-    if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
+    kind = header(request, "content-type") or ""
+    if kind != "application/json" and kind.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("Send the body as JSON with the header Content-Type: application/json")
     try:
         value = json.loads(await request.body())
@@ -27,18 +27,19 @@ async def json_object(request: Request) -> dict[str, Any]:
     return value
 
 
-def header(request: Request, name: bytes) -> bytes | None:
-    """The first header of a name, found without making an object of all headers."""
-    return next((value for key, value in request.scope["headers"] if key == name), None)
+def header(request: Request, name: str) -> str | None:
+    """The first header of a name in small letters, found without making an object of all headers."""
+    sought = name.encode()
+    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == sought), None)
 
 
-def integer(request: Request, name: str, header: str | None = None) -> int | None:
+def integer(request: Request, name: str, in_header: str | None = None) -> int | None:
     """A query parameter as a whole number, or a header of the same meaning; None where neither is there.
 
     Raises:
         BadRequest: it is something else.
     """
-    text = (request.headers.get(header) if header else None) or request.query_params.get(name)
+    text = (header(request, in_header) if in_header else None) or request.query_params.get(name)
     if text is None:
         return None
     try:

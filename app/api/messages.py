@@ -120,7 +120,7 @@ def routes(hub: Hub, encoded: MessageBytes) -> APIRouter:
             text=body.get("text"),
             source="web-ui",
             reply_to=body.get("reply_to"),
-            idempotency_key=body.get("idempotency_key") or _text(header(request, b"idempotency-key")),
+            idempotency_key=body.get("idempotency_key") or header(request, "idempotency-key"),
         )
         return JsonBytes(b'{"ok":true,"posted":%d,"message":%b}' % (message.id, encoded.one(message)), 201)
 
@@ -167,9 +167,6 @@ def routes(hub: Hub, encoded: MessageBytes) -> APIRouter:
     @router.get("/channels", summary="All channels", responses={200: {"model": ChannelsOut}, **errors()})
     async def get_channels() -> JSONResponse:
         return JSONResponse({"channels": [channel.name for channel in await hub.chat.channels()]})
-
-    def _text(value: bytes | None) -> str | None:
-        return None if value is None else value.decode("latin-1")
 
     def _answer(target: str, messages: list[Message], extra: Mapping[str, int]) -> Response:
         head = json_bytes({"target": target, **extra})

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from app.cli.console import printable
-from app.cli.flags import load_settings
+from app.cli.flags import add_command, load_settings
 from app.settings import Settings
 
 _SECRETS = re.compile(
@@ -19,11 +19,7 @@ _SECRETS = re.compile(
 
 def add_to(commands: Any, settings_flags: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
-    purpose = "show every setting, its value and its source"
-    parser = commands.add_parser(
-        "config", parents=[settings_flags], help=purpose, description=purpose, allow_abbrev=False
-    )
-    parser.set_defaults(run=run)
+    add_command(commands, settings_flags, "config", "show every setting, its value and its source", run)
 
 
 def run(given: argparse.Namespace) -> int:

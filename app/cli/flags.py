@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from app.config import Loaded, load
 from app.settings import Settings
@@ -14,6 +16,17 @@ def settings_flags() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: ./config.json)")
     for setting, field in Settings.model_fields.items():
         parser.add_argument(f"--{setting.replace('_', '-')}", metavar="VALUE", help=field.description)
+    return parser
+
+
+def add_command(
+    commands: Any, settings_flags: argparse.ArgumentParser, name: str, purpose: str, run: Callable[..., int]
+) -> argparse.ArgumentParser:
+    """Add a command that takes the settings as flags; returns its parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, parents=[settings_flags], help=purpose, description=purpose, allow_abbrev=False
+    )
+    parser.set_defaults(run=run)
     return parser
 
 

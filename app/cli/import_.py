@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli.console import printable
-from app.cli.flags import load_settings
+from app.cli.flags import add_command, load_settings
 from app.errors import CannotStart, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 def add_to(commands: Any, settings_flags: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
     purpose = "take the messages of an older relay into the database; no hub may run on it"
-    parser = commands.add_parser(
-        "import", parents=[settings_flags], help=purpose, description=purpose, allow_abbrev=False
-    )
+    parser = add_command(commands, settings_flags, "import", purpose, run)
     parser.add_argument(
         "--channel-log",
         type=Path,
@@ -27,7 +25,6 @@ def add_to(commands: Any, settings_flags: argparse.ArgumentParser) -> None:
         required=True,
         help="archive of messages; its rotations FILE.1, FILE.2, … are found and taken first",
     )
-    parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:

@@ -5,18 +5,14 @@ import gc
 import sys
 from typing import Any
 
-from app.cli.flags import load_settings
+from app.cli.flags import add_command, load_settings
 
 SWITCH_SEC = 0.0005
 
 
 def add_to(commands: Any, settings_flags: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
-    purpose = "run the hub until Ctrl+C"
-    parser = commands.add_parser(
-        "serve", parents=[settings_flags], help=purpose, description=purpose, allow_abbrev=False
-    )
-    parser.set_defaults(run=run)
+    add_command(commands, settings_flags, "serve", "run the hub until Ctrl+C", run)
 
 
 def run(given: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from app.storage import migrations
 from app.storage.group import GroupCommit
 from app.storage.listen import CHANNEL, NOTIFY, Listener
 from app.storage.lock import FileOwner
+from app.storage.statement import insert_of
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -58,8 +59,9 @@ class Tx:
         return self.connection.dialect.name
 
     def insert(self, table: type[SQLModel]) -> sqlite.Insert | postgresql.Insert:
-        """An insert that knows ON CONFLICT; both databases spell it alike."""
-        return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
+        """An insert that knows ON CONFLICT."""
+        made: sqlite.Insert | postgresql.Insert = insert_of(self.dialect)(table)
+        return made
 
     def emit(self, *topics: str) -> None:
         self.topics.extend(topics)

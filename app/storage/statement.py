@@ -8,11 +8,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
 
+def insert_of(dialect: str) -> Any:
+    """The `insert` of a database, which knows ON CONFLICT; both spell it alike."""
+    return sqlite.insert if dialect == "sqlite" else postgresql.insert
+
+
 class Statement:
     """A statement with named parameters. SQLAlchemy spends ten times the driver's own work on each execution."""
 
     def __init__(self, build: Callable[[Any], ClauseElement]) -> None:
-        """`build` gets the `insert` of the database, which knows ON CONFLICT."""
+        """`build` gets the `insert` of the database."""
         self._build = build
         self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
 
@@ -23,8 +28,7 @@ class Statement:
         return execute(connection, sql, constants | values)
 
     def _compile(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:
-        insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-        made = self._build(insert).compile(dialect=dialect)
+        made = self._build(insert_of(dialect.name)).compile(dialect=dialect)
         constants = {name: value for name, value in made.params.items() if value is not None}
         self._compiled[dialect.name] = made.string, constants
         return self._compiled[dialect.name]
