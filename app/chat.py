@@ -26,7 +26,7 @@ LOOK_AGAIN_SEC = 5.0
 TICK_SEC = 10.0
 MAX_KEY_CHARS = 200
 
-Tick = Callable[[float], Awaitable[None]]
+Tick = Callable[[float, str | None], Awaitable[None]]
 
 
 class Chat:
@@ -150,7 +150,7 @@ class Chat:
                     break
                 if tick and now - ticked >= TICK_SEC:
                     ticked = now
-                    await tick(now - started)
+                    await tick(now - started, None)
                 try:
                     await hints.wait(min(left, LOOK_AGAIN_SEC))
                 except BusClosed:

@@ -15,6 +15,8 @@
     │   └── TurnInterrupted
     ├── ReplyMissing            502
     ├── IdempotencyConflict     409
+    ├── DispatchCancelled       409
+    ├── NestedSendRefused       409
     ├── AppServerUnavailable    503   retryable
     ├── DatabaseUnavailable     503   retryable
     ├── HubStopping             503   retryable
@@ -45,6 +47,8 @@ class ErrorCode(StrEnum):
     DISPATCH_NOT_FOUND = "dispatch_not_found"
     CALLBACK_TARGET_INVALID = "callback_target_invalid"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    DISPATCH_CANCELLED = "dispatch_cancelled"
+    NESTED_SEND_REFUSED = "nested_send_refused"
     TARGET_BUSY = "target_busy"
     TURN_TIMEOUT = "turn_timeout"
     TURN_INTERRUPTED = "turn_interrupted"
@@ -145,6 +149,18 @@ class IdempotencyConflict(HubError):
     code = ErrorCode.IDEMPOTENCY_CONFLICT
     http_status = 409
     rpc_code = -32602
+
+
+class DispatchCancelled(HubError):
+    code = ErrorCode.DISPATCH_CANCELLED
+    http_status = 409
+    rpc_code = -32600
+
+
+class NestedSendRefused(HubError):
+    code = ErrorCode.NESTED_SEND_REFUSED
+    http_status = 409
+    rpc_code = -32600
 
 
 class TargetBusy(HubError):

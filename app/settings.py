@@ -172,6 +172,18 @@ class Settings(BaseModel):
         "",
         description="Text between the two fixed lines of a delegated request; empty: the hub's own.",
     )
+    max_hops: int = Field(
+        3, ge=0, le=100, description="How far dispatched turns may dispatch on, one through the other."
+    )
+    keep_dispatches: int = Field(
+        10_000, ge=1, description="Ended dispatches to keep; older ones are deleted, unfinished ones never."
+    )
+    webhook_secret: str = Field(
+        "", description="Key with which requests to callbackUrl are signed; without it there are none."
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Whether callbackUrl may lead to loopback and private networks."
+    )
     max_turns: int = Field(24, ge=1, le=1000, description="Turns that run at once on this hub.")
     lease_sec: float = Field(
         30, gt=0, description="Life of a lease; renewed at a third. A dead hub's work moves after."

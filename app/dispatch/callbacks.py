@@ -1,36 +1,94 @@
-"""Telling a thread how a dispatch ended: a dispatch of its own, so it queues, recovers and shows like any other."""
+"""Telling whoever asked how a dispatch ended.
 
-from app.dispatch.envelopes import completed
+A thread is told by a dispatch of its own, so that it queues, recovers and shows like any other. A channel is told in
+the transaction that ends the dispatch. A URL is told by a request that is repeated until it is taken.
+
+A dispatch past its time limit is told of as well; its true end then is told once more.
+"""
+
+import asyncio
+import logging
+import time
+
+from app.dispatch.envelopes import completed, event_json, news
 from app.dispatch.targets import Target, Targets
-from app.errors import AppServerUnavailable, ErrorCode, HubError
-from app.models import CallbackStatus, Dispatch, DispatchStatus, Origin, Outcome
+from app.dispatch.webhooks import Webhooks
+from app.errors import AppServerUnavailable, CallbackTargetInvalid, ErrorCode, HubError
+from app.models import CallbackStatus, Dispatch, DispatchStatus, Message, Origin, Outcome
 from app.settings import Settings
-from app.storage import dispatches
+from app.storage import dispatches, messages
 from app.storage.database import Database, Tx
 
 SHORTEST_SEC, LONGEST_SEC = 15, 90
+WEBHOOK_PAUSES_SEC = (3, 7, 15, 60, 300, 1800)
+"""Before each further try; after the last one the callback has failed."""
+CLAIM_SEC = 60.0
+"""For so long no other hub sends the same request; it takes at most half of that."""
+HUB, CODEX = "relay-hub", "codex"
+"""Senders in a channel: of news about a dispatch, and of a reply."""
+
+
+logger = logging.getLogger("relay_hub.dispatch")
 
 
 class Callbacks:
-    """Turns pending callbacks into dispatches for the threads that asked."""
+    """Begins the callbacks that are due."""
 
     def __init__(self, settings: Settings, database: Database, targets: Targets) -> None:
         self._settings = settings
         self._database = database
         self._targets = targets
+        self._webhooks = Webhooks(settings)
+        self.check_url = self._webhooks.address
+        self._requests: dict[str, asyncio.Task[None]] = {}
         self._home = str(settings.codex_home)
+
+    async def aclose(self) -> None:
+        """Leave requests that are under way; they are sent again by whoever comes next."""
+        for task in self._requests.values():
+            task.cancel()
+        await asyncio.gather(*self._requests.values(), return_exceptions=True)
 
     async def send_due(self) -> None:
         """Start every callback that is due. One whose app-server is down stays due."""
         for parent in await self._database.read(dispatches.due_callbacks, self._home):
+            if parent.callback_thread_id is None:
+                if parent.id not in self._requests:
+                    self._requests[parent.id] = asyncio.create_task(self._request(parent))
+                continue
             try:
-                target = await self._targets.by_id(parent.callback_thread_id or "")
+                await self.begin(parent)
             except AppServerUnavailable:
                 return
             except HubError as error:
                 await self._database.write(_fail, parent, error)
-            else:
-                await self._database.write(_begin, parent, self._child(parent, target))
+
+    async def begin(self, parent: Dispatch) -> None:
+        """Put the news into the line of the thread that asked, if it is still due.
+
+        Raises:
+            CallbackTargetInvalid: there is no such thread, or its project is not trusted.
+            AppServerUnavailable: nobody can tell at the moment.
+        """
+        target = await self.target(parent.callback_thread_id or "")
+        await self._database.write(_begin, parent, self._child(parent, target))
+
+    async def target(self, thread_id: str) -> Target:
+        """The thread to tell.
+
+        Raises:
+            CallbackTargetInvalid, AppServerUnavailable: as `begin`.
+        """
+        try:
+            return await self._targets.by_id(thread_id)
+        except AppServerUnavailable:
+            raise
+        except HubError as error:
+            raise CallbackTargetInvalid(
+                f"Callback thread could not be resolved: {thread_id} ({error.message})",
+                callbackThreadId=thread_id,
+                cause=error.message,
+            ) from error
 
     def _child(self, parent: Dispatch, target: Target) -> Dispatch:
         default_sec = -(-self._settings.turn_timeout_ms // 1000)
@@ -44,13 +102,54 @@ class Callbacks:
             resolution=target.resolution,
             message=completed(parent),
             timeout_sec=max(SHORTEST_SEC, min(parent.timeout_sec or default_sec, LONGEST_SEC)),
+            hops=parent.hops,
         )
+
+    async def _request(self, parent: Dispatch) -> None:
+        try:
+            attempt = await self._database.write(_claim_request, parent)
+            if attempt is not None:
+                event_id = f"{parent.id}/{parent.status}"
+                refused = await self._webhooks.send(parent.callback_url or "", event_json(parent), event_id)
+                await self._database.write(_requested, parent, attempt, refused)
+        except Exception:
+            logger.exception("telling a URL of dispatch %s failed, trying again", parent.id)
+        finally:
+            del self._requests[parent.id]
+
+
+def told_of(tx: Tx, dispatch: Dispatch) -> Message | None:
+    """Do what the end of a dispatch, or the passing of its time limit, asks for. Part of the transaction of that.
+
+    Returns the message that was posted, for the logs.
+    """
+    posted = None
+    if dispatch.callback_channel:
+        posted = messages.append(
+            tx,
+            target=dispatch.callback_channel,
+            sender=CODEX if dispatch.status is DispatchStatus.SUCCEEDED else HUB,
+            text=news(dispatch),
+            source="dispatch",
+            dispatch_id=dispatch.id,
+        )
+    if dispatch.callback_status is not CallbackStatus.NOT_REQUESTED and dispatch.finished_at is not None:
+        # Whatever was told of the time limit is out of date; what still waits in a line need not be told at all.
+        dispatches.withdraw_callbacks(tx, dispatch.id)
+        if dispatch.callback_status is not CallbackStatus.PENDING:
+            dispatches.set_callback(
+                tx, dispatch.id, CallbackStatus.PENDING, callback_attempts=0, callback_not_before=0.0
+            )
+    return posted
 
 
 def settle(tx: Tx, child: Dispatch, outcome: Outcome) -> None:
     """Write to the parent how its callback ended, in the transaction that ends the callback itself."""
     if child.parent_id is None:
         return
+    parent = dispatches.get(tx.session, child.parent_id)
+    if parent is None or (parent.finished_at or 0.0) > child.accepted_at:
+        return  # it told of the time limit; the end is yet to be told
     delivered = outcome.status is DispatchStatus.SUCCEEDED
     dispatches.set_callback(
         tx,
@@ -63,6 +162,18 @@ def settle(tx: Tx, child: Dispatch, outcome: Outcome) -> None:
     )
 
 
+def hindered(tx: Tx, child: Dispatch, error: HubError) -> None:
+    """Write to the parent why its callback waits."""
+    if child.parent_id is not None:
+        dispatches.set_callback(
+            tx,
+            child.parent_id,
+            CallbackStatus.PENDING,
+            callback_error_code=error.code.value,
+            callback_error_message=error.message,
+        )
+
+
 def _begin(tx: Tx, parent: Dispatch, child: Dispatch) -> None:
     if dispatches.lock_due_callback(tx, parent):
         dispatches.add(tx, child)
@@ -73,6 +184,41 @@ def _fail(tx: Tx, parent: Dispatch, error: HubError) -> None:
         tx,
         parent.id,
         CallbackStatus.FAILED,
+        callback_error_code=error.code.value,
+        callback_error_message=error.message,
+    )
+
+
+def _claim_request(tx: Tx, parent: Dispatch) -> int | None:
+    """The number of this try; None where another hub is at it."""
+    if not dispatches.lock_due_callback(tx, parent):
+        return None
+    attempt = parent.callback_attempts + 1
+    dispatches.set_callback(
+        tx,
+        parent.id,
+        CallbackStatus.PENDING,
+        callback_attempts=attempt,
+        callback_not_before=time.time() + CLAIM_SEC,
+    )
+    return attempt
+
+
+def _requested(tx: Tx, parent: Dispatch, attempt: int, refused: str | None) -> None:
+    """Write what became of a try. `refused` says why it was not taken; None where it was."""
+    present = dispatches.get(tx.session, parent.id)
+    if present is None or present.status is not parent.status:
+        return  # it told of the time limit; the end is yet to be told
+    if refused is None:
+        values = {"callback_error_code": None, "callback_error_message": None, "callback_delivered_at": time.time()}
+        dispatches.set_callback(tx, parent.id, CallbackStatus.DELIVERED, **values)
+        return
+    is_last = attempt > len(WEBHOOK_PAUSES_SEC)
+    dispatches.set_callback(
+        tx,
+        parent.id,
+        CallbackStatus.FAILED if is_last else CallbackStatus.PENDING,
         callback_error_code=ErrorCode.CALLBACK_TARGET_INVALID.value,
-        callback_error_message=f"Callback thread could not be resolved: {parent.callback_thread_id} ({error.message})",
+        callback_error_message=refused,
+        callback_not_before=0.0 if is_last else time.time() + WEBHOOK_PAUSES_SEC[attempt - 1],
     )

@@ -1,8 +1,9 @@
 """The texts that go into a thread: the delegated request, and the news of how a dispatch ended."""
 
 import json
+from typing import Any
 
-from app.models import Dispatch
+from app.models import Dispatch, DispatchStatus
 
 HEADER = "[Codex Thread Relay]"
 REQUEST = "Delegated request:"
@@ -24,9 +25,9 @@ def delegated(message: str, prose: str) -> str:
     return f"{HEADER}\n{prose or PROSE}\n\n{REQUEST}\n{message}"
 
 
-def completed(dispatch: Dispatch) -> str:
-    """The message that tells a thread how a dispatch of its ended."""
-    payload = {
+def event(dispatch: Dispatch) -> dict[str, Any]:
+    """How a dispatch ended, or that it is past its time limit, as data."""
+    return {
         "eventType": CALLBACK_EVENT,
         "dispatchId": dispatch.id,
         "status": dispatch.status.value,
@@ -42,7 +43,28 @@ def completed(dispatch: Dispatch) -> str:
         "errorMessage": dispatch.error_message,
         "timingMs": dispatch.timing_ms,
     }
-    body = json.dumps(payload, ensure_ascii=False, indent=2)
+
+
+def event_json(dispatch: Dispatch) -> bytes:
+    """The same for a program."""
+    return json.dumps(event(dispatch), ensure_ascii=False).encode(errors="replace")
+
+
+def news(dispatch: Dispatch) -> str:
+    """The same for a channel, in Markdown; the message itself carries the link to the dispatch."""
+    thread = f"`{dispatch.thread_name or dispatch.thread_id}`"
+    match dispatch.status:
+        case DispatchStatus.SUCCEEDED:
+            return dispatch.reply_text or ""
+        case DispatchStatus.TIMED_OUT:
+            return f"The dispatch to {thread} is past its time limit. Its turn goes on; its end will be told here too."
+        case _:
+            return f"The dispatch to {thread} {dispatch.status}: `{dispatch.error_code}`\n\n{dispatch.error_message}"
+
+
+def completed(dispatch: Dispatch) -> str:
+    """The message that tells a thread how a dispatch of its ended."""
+    body = json.dumps(event(dispatch), ensure_ascii=False, indent=2)
     # A reply may quote the markers; escaped, it still parses to the same text and cannot end the frame.
     for marker in (CALLBACK_BEGIN, CALLBACK_END):
         body = body.replace(marker, marker.replace("_", "\\u005f", 1))

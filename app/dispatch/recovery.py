@@ -97,6 +97,19 @@ class Suggestion(StrEnum):
     RESUME_TIMED_OUT_TURN = "resume_timed_out_turn"
     DELIVER_CALLBACK = "deliver_callback"
     RETRY_CALLBACK = "retry_callback"
+    RERUN_TURN = "rerun_turn"
+
+
+ACTIONABLE = frozenset(
+    {
+        Suggestion.RESUME_TURN_WAIT,
+        Suggestion.RESTART_DISPATCH,
+        Suggestion.RESUME_TIMED_OUT_TURN,
+        Suggestion.DELIVER_CALLBACK,
+        Suggestion.RETRY_CALLBACK,
+    }
+)
+"""What may be done for many dispatches at once. A turn is run again for one only, by somebody who looked at it."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +150,19 @@ def suggestion(dispatch: Dispatch, held: bool, thread_lease_active: bool) -> tup
             Suggestion.RESTART_DISPATCH,
             "No active worker or thread lease remains; the dispatch can be restarted safely.",
         )
-    if dispatch.status is DispatchStatus.TIMED_OUT and dispatch.turn_id and not held:
+    # Whoever holds it only listens: to resume means to wait along.
+    if dispatch.status is DispatchStatus.TIMED_OUT and dispatch.turn_id:
         return (
             Suggestion.RESUME_TIMED_OUT_TURN,
             "The target turn timed out locally but still has a recorded turn id that can be resumed.",
         )
-    if dispatch.callback_thread_id and dispatch.callback_status is CallbackStatus.PENDING:
+    if dispatch.callback_status is CallbackStatus.PENDING:
         return Suggestion.DELIVER_CALLBACK, "Callback delivery is pending and can be retried."
-    if dispatch.callback_thread_id and dispatch.callback_status is CallbackStatus.FAILED:
+    if dispatch.callback_status is CallbackStatus.FAILED:
         return Suggestion.RETRY_CALLBACK, "Callback delivery failed and can be retried explicitly."
+    if dispatch.status is DispatchStatus.FAILED and dispatch.error_code == ErrorCode.TURN_INTERRUPTED:
+        return (
+            Suggestion.RERUN_TURN,
+            "The turn was cut off and may have changed files. To recover it sends the message once more.",
+        )
     return None

@@ -3,19 +3,19 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Iterator
 
 from app.codex.client import CodexClient, Watch
 from app.codex.pool import Pool
-from app.codex.protocol import TurnLog, turn_result
 from app.dispatch import callbacks, recovery
 from app.dispatch.envelopes import delegated
-from app.dispatch.recovery import Action, Writer
+from app.dispatch.progress import Progress
+from app.dispatch.recovery import Action, Verdict, Writer
 from app.dispatch.targets import Targets
+from app.dispatch.turns import STOP, Turn
 from app.errors import (
     DatabaseUnavailable,
-    ErrorCode,
+    DispatchCancelled,
     HubError,
     InternalError,
     NoAnswer,
@@ -23,16 +23,15 @@ from app.errors import (
     ThreadNotFound,
 )
 from app.logs import Logs
-from app.models import Dispatch, DispatchStatus, Lease, Origin, Outcome
+from app.models import Dispatch, DispatchStatus, Lease, Message, Origin, Outcome
 from app.settings import Settings
-from app.storage import leases
+from app.storage import leases, turn_items
 from app.storage.database import Database, Tx
 
-BUSY_PAUSE_SEC = 5.0
-"""Between looks at a thread that another Codex holds; nothing tells us when it lets go."""
-LONGEST_PAUSE_SEC = 60.0
-QUIET_SEC = 30.0
-"""Silence after which the thread is asked whether its turn has ended: a completion can get lost."""
+BUSY_PAUSES_SEC = (3, 7, 15, 30, 60)
+"""Between tries at a thread that another Codex holds, for nothing tells us when it lets go. The last one repeats: a
+thread that stays open elsewhere must not fill the history."""
+LOOK_AGAIN_SEC = 5.0
 LET_GO_SEC = 2.0
 """A hub that stops waits no longer for an app-server that does not answer."""
 FINISH_TRIES = 5
@@ -50,6 +49,12 @@ class Runner:
         self._pool = pool
         self._targets = targets
         self._logs = logs
+        self._watches: dict[str, Watch] = {}
+
+    def stop(self, dispatch_id: str) -> None:
+        """Have the turn of a dispatch that runs here interrupted."""
+        if watch := self._watches.get(dispatch_id):
+            watch.put(STOP)
 
     async def run(self, dispatch: Dispatch, lease: Lease, left_behind: bool) -> None:
         """Bring the dispatch to an end, or leave it for later.
@@ -58,42 +63,51 @@ class Runner:
         whoever takes the dispatch over asks the thread.
         """
         try:
+            known = await self._database.read(turn_items.of_dispatch, dispatch.id) if lease.attempt > 1 else ()
+            progress = Progress(dispatch.id, known)
+            turn = Turn(self._settings, self._database, self._logs, dispatch, lease, progress)
             if left_behind:
-                outcome = await self._recover(dispatch, lease)
+                outcome = await self._recover(dispatch, lease, turn, progress)
             else:
-                outcome = await self._deliver(dispatch, lease)
+                outcome = await self._deliver(dispatch, lease, turn)
             if outcome is not None:
-                await self._finish(lease, outcome)
+                await self._finish(lease, outcome, progress)
         except leases.LeaseLost as lost:
             logger.warning("%s", lost)
 
-    async def _deliver(self, dispatch: Dispatch, lease: Lease) -> Outcome | None:
+    async def _deliver(self, dispatch: Dispatch, lease: Lease, turn: Turn) -> Outcome | None:
         """Send the message and follow its turn. None: the dispatch is left for later."""
         try:
             with _not_sent():
                 client = await self._pool.client(dispatch.thread_id)
-            with client.watch(dispatch.thread_id) as watch:
+            with self._watch(client, dispatch) as watch:
                 with _not_sent():
                     await self._open(client, dispatch)
                 try:
-                    return await self._send(client, watch, dispatch, lease)
+                    turn_id = await self._send(client, dispatch, lease)
+                    return await turn.follow(client, watch, turn_id)
                 finally:
                     await self._let_go(client, dispatch)
         except _NotSent as not_sent:
-            error = not_sent.error
-            if dispatch.origin is Origin.WAIT or not error.retryable:
-                return _failed(error)
-            await self._database.write(leases.release, lease, error.message, _pause(lease))
-            return None
+            return await self._put_back(dispatch, lease, not_sent.error)
         except DatabaseUnavailable:
             # This says nothing about the turn, which may be running.
             raise
         except NoAnswer as error:
             # The message may be on its way. The thread knows; whoever takes the dispatch over asks it.
-            await self._database.write(leases.postpone, lease, error.message, BUSY_PAUSE_SEC)
+            await self._database.write(leases.postpone, lease, error.message, LOOK_AGAIN_SEC)
             return None
         except HubError as error:
             return _failed(error)
+
+    @contextlib.contextmanager
+    def _watch(self, client: CodexClient, dispatch: Dispatch) -> Iterator[Watch]:
+        with client.watch(dispatch.thread_id) as watch:
+            self._watches[dispatch.id] = watch
+            try:
+                yield watch
+            finally:
+                del self._watches[dispatch.id]
 
     async def _open(self, client: CodexClient, dispatch: Dispatch) -> None:
         """Load the thread and hold it.
@@ -107,84 +121,49 @@ class Runner:
         if thread.status == "active":
             raise TargetBusy(f"Thread {dispatch.thread_id} is already active in Codex.", threadId=dispatch.thread_id)
 
-    async def _send(self, client: CodexClient, watch: Watch, dispatch: Dispatch, lease: Lease) -> Outcome:
+    async def _send(self, client: CodexClient, dispatch: Dispatch, lease: Lease) -> str:
         text = delegated(dispatch.message, self._settings.envelope)
         self._logs.activity("dispatch_started", id=dispatch.id, attempt=lease.attempt)
         turn_id = await client.start_turn(dispatch.thread_id, text, lease.client_message_id)
-        await self._database.write(leases.record_turn, lease, turn_id)
-        log = TurnLog(lease.client_message_id, turn_id)
-        return await self._follow(client, watch, log, dispatch, lease)
+        if await self._database.write(leases.record_turn, lease, turn_id):
+            self.stop(dispatch.id)
+        return turn_id
 
-    async def _follow(
-        self, client: CodexClient, watch: Watch, log: TurnLog, dispatch: Dispatch, lease: Lease
-    ) -> Outcome:
-        """Listen until the turn ends. The time limit only changes what the dispatch says meanwhile."""
-        deadline = self._deadline(dispatch)
-        while not log.completed:
-            quiet = QUIET_SEC if deadline is None else min(QUIET_SEC, max(0.0, deadline - time.time()))
-            try:
-                async with asyncio.timeout(quiet):
-                    log.feed(await anext(watch))
-            except TimeoutError:
-                if deadline is not None and time.time() >= deadline:
-                    deadline = None
-                    await self._time_out(dispatch, lease, log)
-                elif outcome := await self._ask(client, dispatch, log):
-                    return outcome
-        return recovery.ended(log.result)
-
-    async def _time_out(self, dispatch: Dispatch, lease: Lease, log: TurnLog) -> None:
-        message = f"Timed out while waiting for thread {dispatch.thread_id} turn {log.turn_id}"
+    async def _put_back(self, dispatch: Dispatch, lease: Lease, error: HubError) -> Outcome | None:
+        """Put a dispatch that could not be sent back into its line; or the outcome, where that makes no sense."""
+        if dispatch.origin is Origin.WAIT or not error.retryable:
+            return _failed(error)
+        pause = BUSY_PAUSES_SEC[min(lease.attempt, len(BUSY_PAUSES_SEC)) - 1]
 
         def unit(tx: Tx) -> None:
-            leases.time_out(tx, lease, message)
-            callbacks.settle(
-                tx,
-                dispatch,
-                Outcome(DispatchStatus.TIMED_OUT, error_code=ErrorCode.TURN_TIMEOUT, error_message=message),
-            )
+            leases.release(tx, lease, error.message, pause)
+            callbacks.hindered(tx, dispatch, error)
 
         await self._database.write(unit)
-
-    async def _ask(self, client: CodexClient, dispatch: Dispatch, log: TurnLog) -> Outcome | None:
-        """The outcome, if the thread says that the turn has ended although nobody told us."""
-        # Whatever is wrong here, the watch goes on; it also notices when Codex is gone.
-        with contextlib.suppress(HubError):
-            for turn in await client.turns(dispatch.thread_id):
-                if turn.id == log.turn_id and turn.ended:
-                    return recovery.ended(turn_result(turn))
         return None
 
-    def _deadline(self, dispatch: Dispatch) -> float | None:
-        """When the dispatch's own time limit passes. A waiting caller keeps its limit to itself."""
-        if dispatch.origin is Origin.WAIT or dispatch.status is DispatchStatus.TIMED_OUT:
-            return None
-        limit = dispatch.timeout_sec or self._settings.turn_timeout_ms / 1000
-        return (dispatch.started_at or time.time()) + limit
-
-    async def _recover(self, dispatch: Dispatch, lease: Lease) -> Outcome | None:
+    async def _recover(self, dispatch: Dispatch, lease: Lease, turn: Turn, progress: Progress) -> Outcome | None:
         """Find out what became of a dispatch whose worker is gone, and go on from there."""
         try:
             client = await self._pool.client(dispatch.thread_id)
-            with client.watch(dispatch.thread_id) as watch:
-                turn = recovery.our_turn(dispatch, await client.turns(dispatch.thread_id))
-                writer = Writer.NOBODY
-                if turn is not None and turn.status not in ("completed", "failed"):
-                    writer = await self._writer(client, dispatch)
+            with self._watch(client, dispatch) as watch:
+                verdict, writer = await self._judge(client, dispatch, progress)
+                self._logs.activity("dispatch_judged", id=dispatch.id, verdict=verdict.action.value)
                 try:
-                    verdict = recovery.judge(turn, writer)
-                    self._logs.activity("dispatch_judged", id=dispatch.id, verdict=verdict.action.value)
                     match verdict.action:
-                        case Action.FOLLOW:
-                            log = TurnLog(lease.client_message_id, verdict.turn_id)
-                            return await self._follow(client, watch, log, dispatch, lease)
+                        case Action.FOLLOW if verdict.turn_id:
+                            if dispatch.cancel_requested_at:
+                                self.stop(dispatch.id)
+                            return await turn.follow(client, watch, verdict.turn_id)
+                        case Action.SEND if dispatch.cancel_requested_at:
+                            return _failed(DispatchCancelled("The dispatch was cancelled before it was sent."))
                         case Action.SEND if dispatch.status is DispatchStatus.RUNNING:
                             await self._database.write(leases.release, lease, "the message never arrived")
                         case Action.SEND:
                             return _failed(InternalError("The turn timed out and left no trace in its thread."))
                         case Action.WAIT:
                             reason = "another Codex runs the turn"
-                            await self._database.write(leases.postpone, lease, reason, BUSY_PAUSE_SEC)
+                            await self._database.write(leases.postpone, lease, reason, LOOK_AGAIN_SEC)
                         case Action.FINISH:
                             return verdict.outcome
                 finally:
@@ -192,10 +171,30 @@ class Runner:
                         await self._let_go(client, dispatch)
         except ThreadNotFound as error:
             return _failed(error)
+        except DatabaseUnavailable:
+            raise
         except HubError as error:
             # The thread cannot be asked now. Nothing is decided without it.
-            await self._database.write(leases.postpone, lease, error.message, BUSY_PAUSE_SEC)
+            await self._database.write(leases.postpone, lease, error.message, LOOK_AGAIN_SEC)
         return None
+
+    async def _judge(self, client: CodexClient, dispatch: Dispatch, progress: Progress) -> tuple[Verdict, Writer]:
+        """What the thread says about our message, and who writes to it. Where we do, the thread is loaded now."""
+        turns = await client.turns(dispatch.thread_id)
+        turn = recovery.our_turn(dispatch, turns)
+        if turn is None or turn.status in ("completed", "failed"):
+            writer = Writer.NOBODY
+        else:
+            writer = await self._writer(client, dispatch)
+            # It may have ended between the two questions: whoever loads a thread learns nothing of what was before.
+            turns = await client.turns(dispatch.thread_id)
+            turn = recovery.our_turn(dispatch, turns)
+        if turn is not None:
+            with contextlib.suppress(HubError):
+                full = await client.turns(dispatch.thread_id, limit=turns.index(turn) + 1, full=True)
+                for item in full[-1].items if full and full[-1].id == turn.id else ():
+                    progress.item(item, ended=turn.ended)
+        return recovery.judge(turn, writer), writer
 
     async def _writer(self, client: CodexClient, dispatch: Dispatch) -> Writer:
         """Only loading the thread tells a turn that runs elsewhere from one that was cut off."""
@@ -214,17 +213,19 @@ class Runner:
             async with asyncio.timeout(LET_GO_SEC):
                 await client.unsubscribe(dispatch.thread_id)
 
-    async def _finish(self, lease: Lease, outcome: Outcome) -> None:
+    async def _finish(self, lease: Lease, outcome: Outcome, progress: Progress) -> None:
         """Write the outcome; a database that is busy for a moment must not cost an answer that we have."""
+        items, values = progress.taken()
 
-        def unit(tx: Tx) -> Dispatch:
+        def unit(tx: Tx) -> tuple[Dispatch, Message | None]:
+            leases.record_progress(tx, lease, items, values)
             dispatch = leases.finish(tx, lease, outcome)
             callbacks.settle(tx, dispatch, outcome)
-            return dispatch
+            return dispatch, callbacks.told_of(tx, dispatch)
 
         for attempt in range(1, FINISH_TRIES + 1):
             try:
-                finished = await self._database.write(unit)
+                finished, posted = await self._database.write(unit)
                 break
             except leases.LeaseLost:
                 raise
@@ -241,6 +242,8 @@ class Runner:
             timing_ms=finished.timing_ms,
             reply_len=len(finished.reply_text or ""),
         )
+        if posted:
+            self._logs.posted(posted)
 
 
 class _NotSent(Exception):
@@ -257,11 +260,6 @@ def _not_sent() -> Iterator[None]:
         yield
     except HubError as error:
         raise _NotSent(error) from error
-
-
-def _pause(lease: Lease) -> float:
-    """Longer with each attempt, so that a thread that stays open elsewhere does not fill the history."""
-    return min(BUSY_PAUSE_SEC * lease.attempt, LONGEST_PAUSE_SEC)
 
 
 def _failed(error: HubError) -> Outcome:

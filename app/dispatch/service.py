@@ -1,31 +1,41 @@
 """The dispatch side of the hub, as the doors use it: submit, wait, look."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from app.bus import Bus, BusClosed
 from app.codex.pool import Pool
 from app.codex.projects import Project, project_at
 from app.dispatch.callbacks import Callbacks
 from app.dispatch.recovery import Standing, standing
+from app.dispatch.remedies import Remedies, Tick
 from app.dispatch.runner import Runner
 from app.dispatch.targets import Target, Targets, ThreadRow
 from app.dispatch.worker import Worker
-from app.errors import AppServerUnavailable, DispatchNotFound, TargetBusy, TurnTimeout, from_code
+from app.errors import (
+    AppServerUnavailable,
+    BadRequest,
+    IdempotencyConflict,
+    NestedSendRefused,
+    TargetBusy,
+    TurnTimeout,
+    from_code,
+)
 from app.logs import Logs
 from app.models import CallbackStatus, Dispatch, DispatchRequest, DispatchStatus, Origin, Topic
-from app.settings import Settings
-from app.storage import dispatches
+from app.settings import CONTROL, Settings
+from app.storage import dispatches, turn_items
 from app.storage.database import Database
 
-Tick = Callable[[float], Awaitable[None]]
-
 TICK_SEC = 10.0
-"""Between signs of life to a caller that waits."""
+"""Between signs of life to a caller that waits, where the turn itself gives none."""
+NEWS_SEC = 1.0
+"""Between two of them where it does."""
 LOOK_AGAIN_SEC = 5.0
 """A hint may be lost, so whoever waits looks by itself as well."""
+MAX_KEY_CHARS = 200
 
 
 class ThreadOccupied(TargetBusy):
@@ -33,10 +43,11 @@ class ThreadOccupied(TargetBusy):
 
     def __init__(self, active: Dispatch) -> None:
         turn = f", turn {active.turn_id}" if active.turn_id else ""
-        hint = "Use relay_dispatch_status with the active dispatch id."
+        hint = "Use relay_dispatch_status or relay_dispatch_recover with the active dispatch id."
         super().__init__(
             f"Thread {active.thread_id} already has an active relay dispatch lease from dispatch {active.id} "
-            f"({active.status}{turn}). Use relay_dispatch_status before sending another message.",
+            f"({active.status}{turn}). Use relay_dispatch_status or relay_dispatch_recover before sending another "
+            "message.",
             threadId=active.thread_id,
             activeDispatchId=active.id,
             activeDispatchStatus=active.status.value,
@@ -61,6 +72,10 @@ class Dispatches:
         runner = Runner(settings, database, self._pool, self._targets, logs)
         callbacks = Callbacks(settings, database, self._targets)
         self._worker = Worker(settings, database, bus, owner, runner, callbacks)
+        self._check_url = callbacks.check_url
+        remedies = Remedies(settings, database, bus, logs, self._targets, callbacks)
+        self.standing, self.cancel = remedies.standing, remedies.cancel
+        self.deliver, self.recover, self.recover_all = remedies.deliver, remedies.recover, remedies.recover_all
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -87,11 +102,22 @@ class Dispatches:
     async def submit(self, request: DispatchRequest, origin: Origin = Origin.ASYNC) -> Dispatch:
         """Accept a request: it is durable and will be worked on when this returns.
 
+        A request that brings the idempotency key of an earlier one gets that one's dispatch.
+
         Raises:
-            ThreadOccupied: a caller that waits does not queue behind another dispatch.
-            ProjectUntrusted, ThreadNotFound, TargetAmbiguous, TargetBusy, AppServerUnavailable.
+            ThreadOccupied: a caller that waits does not queue behind another dispatch, nor does one that says so.
+            NestedSendRefused: the caller's own turn was dispatched, and it may not wait or go further.
+            IdempotencyConflict: the key was used for another request.
+            BadRequest, ProjectUntrusted, ThreadNotFound, TargetAmbiguous, TargetBusy, AppServerUnavailable.
         """
+        await self._check(request)
+        if known := await self._known(request):
+            return known
+        hops = await self._hops(request, origin)
         target = await self._targets.resolve(request)
+        if target.thread_id == request.caller_thread_id:
+            raise NestedSendRefused("A thread cannot dispatch to itself.", threadId=target.thread_id)
+        wants_callback = request.callback_thread_id or request.callback_url
         dispatch = Dispatch(
             origin=origin,
             home=self._home,
@@ -103,14 +129,22 @@ class Dispatches:
             warning=target.warning,
             message=request.message,
             timeout_sec=request.timeout_sec,
+            caller_thread_id=request.caller_thread_id,
+            hops=hops,
+            idempotency_key=request.idempotency_key,
             callback_thread_id=request.callback_thread_id,
-            callback_status=(CallbackStatus.PENDING if request.callback_thread_id else CallbackStatus.NOT_REQUESTED),
+            callback_url=request.callback_url,
+            callback_channel=request.callback_channel,
+            callback_status=CallbackStatus.PENDING if wants_callback else CallbackStatus.NOT_REQUESTED,
         )
+        # Whoever waits does not queue: behind a long turn the answer would come too late for any client.
+        only_if_free = origin is Origin.WAIT or not request.queue_if_busy
         try:
-            # Whoever waits does not queue: behind a long turn the answer would come too late for any client.
-            accepted = await self._database.write(dispatches.add, dispatch, only_if_free=origin is Origin.WAIT)
+            accepted = await self._database.write(dispatches.add, dispatch, only_if_free=only_if_free)
         except dispatches.LineOccupied as occupied:
             raise ThreadOccupied(occupied.active) from None
+        except dispatches.AlreadyAccepted as found:
+            return _same(found.dispatch, request)
         self._logs.activity(
             "dispatch_accepted",
             id=accepted.id,
@@ -130,11 +164,7 @@ class Dispatches:
             HubError: whatever ended the dispatch without a reply.
         """
         dispatch = await self.submit(request, Origin.WAIT)
-        started = time.monotonic()
-        while dispatch.finished_at is None and (left := started + limit_sec - time.monotonic()) > 0:
-            dispatch = await self.wait(dispatch.id, min(left, TICK_SEC))
-            if dispatch.finished_at is None:
-                await tick(time.monotonic() - started)
+        dispatch = await self._watch(dispatch, limit_sec, tick)
         if dispatch.finished_at is None:
             raise self._timed_out(dispatch)
         if dispatch.status is not DispatchStatus.SUCCEEDED:
@@ -158,54 +188,101 @@ class Dispatches:
             recoveryDispatchStatus=dispatch.status.value,
             recoveryScheduled=True,
             recoveryStatePath=self.state_path,
-            recoverySuggested="Use relay_dispatch_status with this dispatch id.",
+            recoverySuggested="Use relay_dispatch_status or relay_dispatch_recover with this dispatch id.",
         )
 
-    async def wait(self, dispatch_id: str, timeout_sec: float) -> Dispatch:
-        """The dispatch once it has finished, or as it stands after `timeout_sec`.
+    async def _watch(self, dispatch: Dispatch, limit_sec: float, tick: Tick) -> Dispatch:
+        """The dispatch once it has finished, or as it stands after `limit_sec`; `tick` hears what its turn does.
 
         Raises:
             AppServerUnavailable: the hub stops meanwhile; the dispatch is safe.
         """
-        with self._bus.subscribe(Topic.dispatch(dispatch_id)) as hints:
-            try:
-                async with asyncio.timeout(timeout_sec):
-                    while (dispatch := await self.get(dispatch_id)).finished_at is None:
-                        await hints.wait(LOOK_AGAIN_SEC)
-            except TimeoutError:
-                return await self.get(dispatch_id)
-            except BusClosed:
-                raise AppServerUnavailable(
-                    f"The hub is stopping. Ask relay_dispatch_status for {dispatch_id} once it is back.",
-                    dispatchId=dispatch_id,
-                ) from None
+        started = ticked = time.monotonic()
+        note = None
+        with self._bus.subscribe(Topic.dispatch(dispatch.id)) as hints:
+            while dispatch.finished_at is None and (left := started + limit_sec - time.monotonic()) > 0:
+                try:
+                    await hints.wait(min(left, LOOK_AGAIN_SEC))
+                except BusClosed:
+                    raise AppServerUnavailable(
+                        f"The hub is stopping. Ask relay_dispatch_status for {dispatch.id} once it is back.",
+                        dispatchId=dispatch.id,
+                    ) from None
+                dispatch = (await self.standing(dispatch.id)).dispatch
+                now = time.monotonic()
+                if dispatch.finished_at is None and now - ticked >= NEWS_SEC:
+                    latest = await self._database.read(turn_items.latest, dispatch.id)
+                    if latest != note or now - ticked >= TICK_SEC:
+                        note, ticked = latest, now
+                        await tick(now - started, latest)
         return dispatch
 
-    async def get(self, dispatch_id: str) -> Dispatch:
-        """One dispatch as it stands.
+    async def _check(self, request: DispatchRequest) -> None:
+        """Raises BadRequest for what no database and no later step would complain of in time."""
+        channel, key = request.callback_channel, request.idempotency_key
+        if channel is not None and (CONTROL.search(channel) or len(channel) > self._settings.max_name_chars):
+            most = self._settings.max_name_chars
+            raise BadRequest(
+                f"callbackChannel must have at most {most} characters (max_name_chars) and no control characters",
+                field="callbackChannel",
+            )
+        if key is not None and len(key) > MAX_KEY_CHARS:
+            raise BadRequest(f"idempotencyKey must have at most {MAX_KEY_CHARS} characters", field="idempotencyKey")
+        if request.callback_url is not None:
+            if request.callback_thread_id is not None:
+                raise BadRequest("give callbackThreadId or callbackUrl, not both", field="callbackUrl")
+            await self._check_url(request.callback_url)
+
+    async def _known(self, request: DispatchRequest) -> Dispatch | None:
+        """The dispatch that was accepted under the request's key."""
+        if request.idempotency_key is None:
+            return None
+        known = await self._database.read(dispatches.by_key, self._home, request.idempotency_key)
+        return None if known is None else _same(known, request)
+
+    async def _hops(self, request: DispatchRequest, origin: Origin) -> int:
+        """How many dispatched turns led to this request.
 
         Raises:
-            DispatchNotFound: there is none of this id.
+            NestedSendRefused: too many, or the caller would hold a slot while it waits for another.
         """
-        dispatch = None
-        if "\0" not in dispatch_id:  # PostgreSQL takes none, not even to compare it
-            dispatch = await self._database.read(dispatches.get, dispatch_id)
-        if dispatch is None:
-            raise DispatchNotFound(f"Dispatch not found: {dispatch_id}", dispatchId=dispatch_id)
-        return dispatch
+        if request.caller_thread_id is None:
+            return 0
+        caller = await self._database.read(dispatches.running_in, self._home, request.caller_thread_id)
+        if caller is None:
+            return 0
+        if origin is Origin.WAIT:
+            raise NestedSendRefused(
+                "This turn was dispatched itself, so it cannot wait for another one. Use relay_dispatch_async with "
+                "callbackThreadId or callbackChannel.",
+                callerDispatchId=caller.id,
+            )
+        if caller.hops >= self._settings.max_hops:
+            raise NestedSendRefused(
+                f"Dispatched turns have dispatched on {caller.hops} times; the setting max_hops allows no more.",
+                callerDispatchId=caller.id,
+                hops=caller.hops,
+            )
+        return caller.hops + 1
 
-    async def standing(self, dispatch_id: str) -> Standing:
-        """One dispatch with what could be done about it.
-
-        Raises:
-            DispatchNotFound: there is none of this id.
-        """
-        dispatch = await self.get(dispatch_id)
-        leased = await self._database.read(dispatches.leased_threads)
-        return standing(dispatch, leased)
-
-    async def page(self, limit: int, before: int | None = None) -> list[Standing]:
-        """Dispatches, newest first; `before` is the `seq` of the last one seen."""
-        rows = await self._database.read(dispatches.page, limit, before)
+    async def page(self, limit: int, before: int | None = None, **filters: Any) -> list[Standing]:
+        """Dispatches, newest first; `before` is the `seq` of the last one seen, `filters` those of the storage."""
+        if filters.get("project_id"):
+            filters["project_id"] = project_at(filters["project_id"]).project_id
+        rows = await self._database.read(dispatches.page, limit, before, **filters)
         leased = await self._database.read(dispatches.leased_threads)
         return [standing(row, leased) for row in rows]
+
+
+def _same(known: Dispatch, request: DispatchRequest) -> Dispatch:
+    """The dispatch that the key stands for, if it does stand for this request."""
+    asked = (request.message, request.callback_thread_id, request.callback_channel, request.callback_url)
+    was = (known.message, known.callback_thread_id, known.callback_channel, known.callback_url)
+    if asked != was or (request.thread_id or known.thread_id) != known.thread_id:
+        raise IdempotencyConflict(
+            f"This idempotencyKey was used for dispatch {known.id}, which asks for something else. Take a new key for "
+            "each request.",
+            field="idempotencyKey",
+            dispatchId=known.id,
+        )
+    return known

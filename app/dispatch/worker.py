@@ -12,11 +12,12 @@ from app.dispatch.callbacks import Callbacks
 from app.dispatch.runner import Runner
 from app.models import Dispatch, Lease, Topic
 from app.settings import Settings
-from app.storage import leases
+from app.storage import dispatches, leases
 from app.storage.database import Database, Tx
 
 POLL_SEC = 5.0
 """Hints may be lost, and leases of other hubs run out without one."""
+PRUNE_SEC = 600.0
 TROUBLE_PAUSE_SEC = 1.0
 
 logger = logging.getLogger("relay_hub.dispatch")
@@ -49,27 +50,60 @@ class Worker:
         if self._database.is_sqlite:
             # The file has one hub: whoever held a lease before is gone.
             await self._database.write(leases.expire)
-        loops = [asyncio.create_task(self._work()), asyncio.create_task(self._keep_leases())]
+        loops = [
+            asyncio.create_task(loop)
+            for loop in (self._work(), self._keep_leases(), self._stop_unwanted(), self._prune())
+        ]
         try:
             yield
         finally:
             for task in (*loops, *self._running.values()):
                 task.cancel()
             await asyncio.gather(*loops, *self._running.values(), return_exceptions=True)
+            await self._callbacks.aclose()
             await self._database.write(leases.expire, self._owner)
 
     async def _work(self) -> None:
         with self._bus.subscribe(Topic.DISPATCHES) as hints:
+            is_due = True
             while True:
                 try:
-                    await self._take_all()
+                    if is_due:
+                        await self._take_all()
                     await self._callbacks.send_due()
-                    await hints.wait(POLL_SEC)
+                    ahead = await self._database.read(leases.outlook, self._home)
+                    pause = POLL_SEC if ahead.next_at is None else min(POLL_SEC, max(0.0, ahead.next_at - time.time()))
+                    is_due = await hints.wait(pause) or ahead.is_due or pause < POLL_SEC
                 except BusClosed:
                     return
                 except Exception:
                     logger.exception("taking work failed, trying again")
                     await asyncio.sleep(TROUBLE_PAUSE_SEC)
+
+    async def _stop_unwanted(self) -> None:
+        """Interrupt the turns that somebody wants stopped."""
+        with self._bus.subscribe(Topic.CANCELS) as hints:
+            while True:
+                try:
+                    for dispatch_id in await self._database.read(leases.to_cancel, self._owner):
+                        self._runner.stop(dispatch_id)
+                    await hints.wait(POLL_SEC)
+                except BusClosed:
+                    return
+                except Exception:
+                    logger.exception("looking for what is to be stopped failed, trying again")
+                    await asyncio.sleep(TROUBLE_PAUSE_SEC)
+
+    async def _prune(self) -> None:
+        """Delete what is older than anybody wants to keep."""
+        while True:
+            try:
+                deleted = await self._database.write(dispatches.prune, self._settings.keep_dispatches)
+            except Exception:
+                logger.exception("deleting old dispatches failed")
+                deleted = 0
+            # Other writers come in between, so that none of them waits long.
+            await asyncio.sleep(0 if deleted else PRUNE_SEC)
 
     async def _take_all(self) -> None:
         free = self._settings.max_turns - len(self._running)

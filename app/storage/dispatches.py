@@ -3,14 +3,26 @@
 import time
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import delete, func, or_, text, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from app.models import CallbackStatus, Dispatch, DispatchEvent, DispatchStatus, Topic
+from app.models import CallbackStatus, Dispatch, DispatchEvent, DispatchStatus, Topic, TurnItem
 from app.storage import threads
 from app.storage.database import Tx
+
+_KEYED = text("SELECT pg_advisory_xact_lock(8012, hashtext(:key))")
+"""Of two callers that bring the same key at once, the second one finds what the first one wrote."""
+PRUNED_AT_ONCE = 500
+
+
+class AlreadyAccepted(Exception):
+    """A dispatch with this idempotency key exists."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        super().__init__(dispatch.id)
+        self.dispatch = dispatch
 
 
 class LineOccupied(Exception):
@@ -28,8 +40,14 @@ def add(tx: Tx, dispatch: Dispatch, only_if_free: bool = False) -> Dispatch:
     callers who want the thread for themselves one finds the other.
 
     Raises:
+        AlreadyAccepted: the idempotency key was used before.
         LineOccupied: `only_if_free`, and the thread has work.
     """
+    if key := dispatch.idempotency_key:
+        if tx.dialect == "postgresql":
+            tx.connection.execute(_KEYED, {"key": key})
+        if known := by_key(tx.session, dispatch.home, key):
+            raise AlreadyAccepted(known)
     threads.remember(
         tx,
         home=dispatch.home,
@@ -46,8 +64,81 @@ def add(tx: Tx, dispatch: Dispatch, only_if_free: bool = False) -> Dispatch:
     return dispatch
 
 
+def request_cancel(tx: Tx, dispatch_id: str, reason: str) -> bool:
+    """Note that a dispatch is to be stopped. One that nobody works on ends here and now; True then.
+
+    A dispatch that has ended stays as it is.
+    """
+    now = time.time()
+    unfinished = update(Dispatch).where(col(Dispatch.id) == dispatch_id, col(Dispatch.finished_at).is_(None))
+    stopped = unfinished.where(col(Dispatch.status) == DispatchStatus.QUEUED).values(
+        status=DispatchStatus.CANCELLED,
+        error_code="dispatch_cancelled",
+        error_message=reason,
+        cancel_requested_at=now,
+        finished_at=now,
+        updated_at=now,
+        waiting_for=None,
+    )
+    if tx.connection.execute(stopped).rowcount:
+        note(tx, dispatch_id, 0, DispatchStatus.CANCELLED, reason)
+        return True
+    asked = unfinished.where(col(Dispatch.cancel_requested_at).is_(None))
+    if tx.connection.execute(asked.values(cancel_requested_at=now, updated_at=now, not_before=0.0)).rowcount:
+        note(tx, dispatch_id, 0, "cancel_requested", reason)
+        tx.emit(Topic.CANCELS)
+    return False
+
+
+def run_again(tx: Tx, dispatch_id: str, error_code: str) -> bool:
+    """Put a dispatch that failed with this error back into its thread's line; whether it was there to be put."""
+    now = time.time()
+    again = (
+        update(Dispatch)
+        .where(
+            col(Dispatch.id) == dispatch_id,
+            col(Dispatch.status) == DispatchStatus.FAILED,
+            col(Dispatch.error_code) == error_code,
+        )
+        .values(
+            status=DispatchStatus.QUEUED,
+            turn_id=None,
+            error_code=None,
+            error_message=None,
+            timing_ms=None,
+            started_at=None,
+            finished_at=None,
+            cancel_requested_at=None,
+            not_before=0.0,
+            updated_at=now,
+        )
+    )
+    found = tx.connection.execute(again).rowcount == 1
+    if found:
+        note(tx, dispatch_id, 0, "sent_again", "somebody asked for it")
+    return found
+
+
+def withdraw_callbacks(tx: Tx, dispatch_id: str) -> None:
+    """Take back callbacks that still wait in a line: what they tell is out of date."""
+    now = time.time()
+    waiting = update(Dispatch).where(
+        col(Dispatch.parent_id) == dispatch_id, col(Dispatch.status) == DispatchStatus.QUEUED
+    )
+    withdrawn = {"status": DispatchStatus.CANCELLED, "finished_at": now, "updated_at": now, "waiting_for": None}
+    for (child,) in tx.connection.execute(waiting.values(withdrawn).returning(col(Dispatch.id))).all():
+        note(tx, child, 0, DispatchStatus.CANCELLED, "its news is out of date")
+
+
+def nudge(tx: Tx, dispatch_id: str) -> None:
+    """Have an unfinished dispatch, or its callbacks under way, looked at now instead of later."""
+    waiting = or_(col(Dispatch.id) == dispatch_id, col(Dispatch.parent_id) == dispatch_id)
+    tx.connection.execute(update(Dispatch).where(waiting, col(Dispatch.finished_at).is_(None)).values(not_before=0.0))
+    tx.emit(Topic.DISPATCHES)
+
+
 def set_callback(tx: Tx, dispatch_id: str, status: CallbackStatus, **values: Any) -> None:
-    """Write how the callback of a finished dispatch stands."""
+    """Write how the callback of a dispatch stands."""
     now = time.time()
     tx.connection.execute(
         update(Dispatch).where(col(Dispatch.id) == dispatch_id).values(callback_status=status, updated_at=now, **values)
@@ -60,13 +151,21 @@ def get(session: Session, dispatch_id: str) -> Dispatch | None:
     return session.exec(query.execution_options(populate_existing=True)).first()
 
 
+def by_key(session: Session, home: str, key: str) -> Dispatch | None:
+    """The dispatch that was accepted under an idempotency key."""
+    query = select(Dispatch).where(col(Dispatch.home) == home, col(Dispatch.idempotency_key) == key)
+    return session.exec(query).first()
+
+
+def running_in(session: Session, home: str, thread_id: str) -> Dispatch | None:
+    """The dispatch whose turn runs in a thread."""
+    query = _unfinished(home).where(col(Dispatch.thread_id) == thread_id, col(Dispatch.status) != DispatchStatus.QUEUED)
+    return session.exec(query).first()
+
+
 def first_in_line(session: Session, home: str, thread_id: str) -> Dispatch | None:
     """The unfinished dispatch that a new one for this thread would have to wait for, or None."""
-    query = select(Dispatch).where(
-        col(Dispatch.home) == home,
-        col(Dispatch.thread_id) == thread_id,
-        col(Dispatch.finished_at).is_(None),
-    )
+    query = _unfinished(home).where(col(Dispatch.thread_id) == thread_id)
     return session.exec(query.order_by(col(Dispatch.seq)).limit(1)).first()
 
 
@@ -80,12 +179,67 @@ def leased_threads(session: Session) -> set[str]:
     return set(session.exec(query).all())
 
 
-def page(session: Session, limit: int, before: int | None = None) -> list[Dispatch]:
+def page(
+    session: Session,
+    limit: int,
+    before: int | None = None,
+    *,
+    status: DispatchStatus | None = None,
+    project_id: str | None = None,
+    thread_id: str | None = None,
+) -> list[Dispatch]:
     """Dispatches, newest first; `before` is the `seq` of the last one seen."""
     query = select(Dispatch)
     if before is not None:
         query = query.where(col(Dispatch.seq) < before)
+    wanted = {Dispatch.status: status, Dispatch.project_id: project_id, Dispatch.thread_id: thread_id}
+    query = query.where(*(col(column) == value for column, value in wanted.items() if value is not None))
     return list(session.exec(query.order_by(col(Dispatch.seq).desc()).limit(limit)).all())
+
+
+def actionable(session: Session, home: str, project_id: str | None) -> list[Dispatch]:
+    """Dispatches with something left to do, for them or their callbacks; last changed first."""
+    left = or_(
+        col(Dispatch.finished_at).is_(None),
+        col(Dispatch.callback_status).in_([CallbackStatus.PENDING, CallbackStatus.FAILED]),
+    )
+    query = _scope(select(Dispatch), home, project_id).where(left)
+    return list(session.exec(query.order_by(col(Dispatch.updated_at).desc())).all())
+
+
+def count(session: Session, home: str, project_id: str | None) -> int:
+    """How many dispatches there are, of a project or of all."""
+    counted: int = session.execute(_scope(select(func.count()).select_from(Dispatch), home, project_id)).scalar_one()
+    return counted
+
+
+def children(session: Session, dispatch_id: str) -> list[Dispatch]:
+    """The callbacks that were begun for a dispatch, oldest first."""
+    query = select(Dispatch).where(col(Dispatch.parent_id) == dispatch_id)
+    return list(session.exec(query.order_by(col(Dispatch.seq))).all())
+
+
+def prune(tx: Tx, keep: int) -> int:
+    """Delete the oldest dispatches that are over and told, beyond the newest `keep`; how many were deleted.
+
+    At most PRUNED_AT_ONCE, so that no writer waits long; call again while it returns as many.
+    """
+    newest = tx.session.exec(select(func.max(Dispatch.seq))).one() or 0
+    over = (
+        select(col(Dispatch.id))
+        .where(
+            col(Dispatch.seq) <= newest - keep,
+            col(Dispatch.finished_at).is_not(None),
+            col(Dispatch.callback_status) != CallbackStatus.PENDING,
+        )
+        .order_by(col(Dispatch.seq))
+        .limit(PRUNED_AT_ONCE)
+    )
+    ids = list(tx.session.exec(over).all())
+    for table, column in ((TurnItem, TurnItem.dispatch_id), (DispatchEvent, DispatchEvent.dispatch_id)):
+        tx.connection.execute(delete(table).where(col(column).in_(ids)))
+    tx.connection.execute(delete(Dispatch).where(col(Dispatch.id).in_(ids)))
+    return len(ids)
 
 
 def history(session: Session, dispatch_id: str) -> list[DispatchEvent]:
@@ -94,7 +248,7 @@ def history(session: Session, dispatch_id: str) -> list[DispatchEvent]:
 
 
 def due_callbacks(session: Session, home: str, limit: int = 100) -> list[Dispatch]:
-    """Finished dispatches whose callback is wanted and not under way."""
+    """Dispatches past their end or their time limit, whose callback is wanted and not under way."""
     return list(session.exec(_due(home).limit(limit)).all())
 
 
@@ -113,11 +267,21 @@ def _due(home: str) -> SelectOfScalar[Dispatch]:
         .where(
             col(Dispatch.home) == home,
             col(Dispatch.callback_status) == CallbackStatus.PENDING,
-            col(Dispatch.finished_at).is_not(None),
+            or_(col(Dispatch.finished_at).is_not(None), col(Dispatch.status) == DispatchStatus.TIMED_OUT),
+            col(Dispatch.callback_not_before) <= time.time(),
             ~under_way.exists(),
         )
         .order_by(col(Dispatch.seq))
     )
+
+
+def _unfinished(home: str) -> SelectOfScalar[Dispatch]:
+    return select(Dispatch).where(col(Dispatch.home) == home, col(Dispatch.finished_at).is_(None))
+
+
+def _scope(query: Any, home: str, project_id: str | None) -> Any:
+    query = query.where(col(Dispatch.home) == home)
+    return query if project_id is None else query.where(col(Dispatch.project_id) == project_id)
 
 
 def note(tx: Tx, dispatch_id: str, attempt: int, kind: str, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""Messages from elsewhere: they bring their times, and their ids where those can be kept."""
+"""What an older relay kept. It brings its times, and its ids where those can be kept."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, text
 from sqlmodel import col, select
 
-from app.models import Channel, Message, MessageRow, Topic
+from app.models import Channel, Dispatch, DispatchEvent, Message, MessageRow, Thread, Topic
 from app.storage.database import Tx
 from app.storage.messages import NO_APPENDS
 
@@ -94,3 +94,30 @@ def _count(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
         set_={"message_count": col(Channel.message_count) + insert.excluded.message_count},
     )
     tx.connection.execute(upsert, list(channels.values()))
+
+
+def take_state(tx: Tx, dispatches: Sequence[Dispatch], threads: Sequence[Thread]) -> tuple[set[str], int]:
+    """Store finished dispatches and remembered threads that are not here yet.
+
+    A thread that is here keeps what is newer. Returns the ids of the dispatches that are new, and the number of
+    threads that are new or were out of date.
+    """
+    add = tx.insert(Dispatch).on_conflict_do_nothing(index_elements=[col(Dispatch.id)]).returning(col(Dispatch.id))
+    taken: set[str] = set()
+    for dispatch in dispatches:  # one by one: their numbers are to follow their order
+        if tx.connection.execute(add, dispatch.model_dump(exclude={"seq"})).scalar():
+            taken.add(dispatch.id)
+            tx.session.add(DispatchEvent(dispatch_id=dispatch.id, kind="imported"))
+    remember = tx.insert(Thread)
+    newer = ("name", "last_used_at", "last_turn_id")
+    remember = remember.on_conflict_do_update(
+        index_elements=[col(Thread.home), col(Thread.thread_id)],
+        set_={name: remember.excluded[name] for name in newer},
+        where=remember.excluded.last_used_at > col(Thread.last_used_at),
+    )
+    changed = [
+        tx.connection.execute(remember.returning(col(Thread.thread_id)), thread.model_dump()).scalar()
+        for thread in threads
+    ]
+    tx.emit(Topic.DISPATCHES)
+    return taken, len(changed) - changed.count(None)

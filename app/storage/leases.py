@@ -2,20 +2,47 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Select, func, update
+from sqlalchemy import Select, func, or_, update
 from sqlalchemy.orm import aliased
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from app.models import TRANSITIONS, Dispatch, DispatchStatus, Lease, Outcome
-from app.storage import threads
+from app.models import TRANSITIONS, CallbackStatus, Dispatch, DispatchStatus, Lease, Outcome, Topic, TurnItem
+from app.storage import threads, turn_items
 from app.storage.database import Tx
 from app.storage.dispatches import get, note
+
+CANCELLED = "The dispatch was cancelled and its turn stopped."
 
 
 class LeaseLost(Exception):
     """Somebody else works on the dispatch by now; whoever gets this must stop and write nothing."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What there is to do: whether something may be due now, and when the next thing that was put off will be."""
+
+    is_due: bool
+    next_at: float | None
+
+
+def outlook(session: Session, home: str) -> Outlook:
+    """Ask before claiming where nothing hints at work: a claim is a write even if it finds nothing."""
+    now = time.time()
+    unfinished = (col(Dispatch.home) == home, col(Dispatch.finished_at).is_(None))
+    idle = or_(col(Dispatch.status) == DispatchStatus.QUEUED, func.coalesce(col(Dispatch.lease_expires_at), 0) < now)
+    due = select(col(Dispatch.seq)).where(*unfinished, col(Dispatch.not_before) <= now, idle).limit(1)
+    put_off = select(func.min(col(Dispatch.not_before))).where(*unfinished, col(Dispatch.not_before) > now)
+    untold = select(func.min(col(Dispatch.callback_not_before))).where(
+        col(Dispatch.home) == home,
+        col(Dispatch.callback_status) == CallbackStatus.PENDING,
+        col(Dispatch.callback_not_before) > now,
+    )
+    times = [session.exec(put_off).one(), session.exec(untold).one()]
+    return Outlook(session.exec(due).first() is not None, min((at for at in times if at is not None), default=None))
 
 
 def claim(tx: Tx, home: str, owner: str, lease_sec: float) -> tuple[Dispatch, Lease] | None:
@@ -37,7 +64,9 @@ def claim(tx: Tx, home: str, owner: str, lease_sec: float) -> tuple[Dispatch, Le
             .where(
                 col(earlier.home) == col(Dispatch.home),
                 col(earlier.thread_id) == col(Dispatch.thread_id),
-                col(earlier.seq) < col(Dispatch.seq),
+                # One that is sent again has its old place, perhaps before one that runs.
+                or_(col(earlier.seq) < col(Dispatch.seq), col(earlier.status) != DispatchStatus.QUEUED),
+                col(earlier.seq) != col(Dispatch.seq),
                 col(earlier.finished_at).is_(None),
             )
             .exists(),
@@ -89,13 +118,32 @@ def expire(tx: Tx, owner: str | None = None) -> None:
     tx.connection.execute(query.values(lease_expires_at=0.0, not_before=0.0))
 
 
-def record_turn(tx: Tx, lease: Lease, turn_id: str) -> None:
-    """Note which turn carries the dispatch."""
-    _write(tx, lease, turn_id=turn_id)
+def to_cancel(session: Session, owner: str) -> list[str]:
+    """The dispatches of an owner that somebody wants stopped."""
+    query = select(col(Dispatch.id)).where(
+        col(Dispatch.owner) == owner,
+        col(Dispatch.cancel_requested_at).is_not(None),
+        col(Dispatch.finished_at).is_(None),
+    )
+    return list(session.exec(query).all())
+
+
+def record_turn(tx: Tx, lease: Lease, turn_id: str) -> bool:
+    """Note which turn carries the dispatch; whether somebody wants it stopped by now."""
+    _write(tx, lease, turn_id=turn_id, waiting_for=None)
     note(tx, lease.dispatch_id, lease.attempt, "sent", turn_id)
+    dispatch = get(tx.session, lease.dispatch_id)
+    return dispatch is not None and dispatch.cancel_requested_at is not None
 
 
-def time_out(tx: Tx, lease: Lease, message: str) -> None:
+def record_progress(tx: Tx, lease: Lease, items: Sequence[TurnItem], values: dict[str, Any]) -> None:
+    """Note what the turn said and did since the last time; `values` are `diff` and `usage` where they changed."""
+    _write(tx, lease, **values)
+    turn_items.record(tx, items)
+    tx.emit(Topic.dispatch(lease.dispatch_id))
+
+
+def time_out(tx: Tx, lease: Lease, message: str) -> Dispatch:
     """The time limit passed. The lease stays: the turn may go on, and its thread stays reserved."""
     _write(
         tx,
@@ -105,12 +153,17 @@ def time_out(tx: Tx, lease: Lease, message: str) -> None:
         error_message=message,
     )
     note(tx, lease.dispatch_id, lease.attempt, "timed_out", message)
+    return _row(tx, lease)
 
 
 def finish(tx: Tx, lease: Lease, outcome: Outcome) -> Dispatch:
     """End the dispatch; its thread is free for the next one."""
     now = time.time()
     found = get(tx.session, lease.dispatch_id)
+    if found and found.cancel_requested_at and outcome.status is DispatchStatus.FAILED:
+        outcome = replace(
+            outcome, status=DispatchStatus.CANCELLED, error_code="dispatch_cancelled", error_message=CANCELLED
+        )
     started = found.started_at if found and found.started_at else now
     _write(
         tx,
@@ -124,11 +177,11 @@ def finish(tx: Tx, lease: Lease, outcome: Outcome) -> Dispatch:
         finished_at=now,
         owner=None,
         lease_expires_at=None,
+        waiting_for=None,
     )
     detail = outcome.error_message or ""
     note(tx, lease.dispatch_id, lease.attempt, outcome.status.value, detail)
-    finished = get(tx.session, lease.dispatch_id)
-    assert finished is not None
+    finished = _row(tx, lease)
     if finished.turn_id:
         threads.used(tx, finished.home, finished.thread_id, finished.turn_id)
     return finished
@@ -144,13 +197,14 @@ def release(tx: Tx, lease: Lease, reason: str, delay_sec: float = 0.0) -> None:
         lease_expires_at=None,
         not_before=time.time() + delay_sec,
         started_at=None,
+        waiting_for=reason,
     )
     note(tx, lease.dispatch_id, lease.attempt, "released", reason)
 
 
 def postpone(tx: Tx, lease: Lease, reason: str, delay_sec: float) -> None:
     """Leave the dispatch as it is and have somebody look again later: another Codex runs its turn."""
-    _write(tx, lease, owner=None, lease_expires_at=0.0, not_before=time.time() + delay_sec)
+    _write(tx, lease, owner=None, lease_expires_at=0.0, not_before=time.time() + delay_sec, waiting_for=reason)
     note(tx, lease.dispatch_id, lease.attempt, "waiting", reason)
 
 
@@ -196,6 +250,12 @@ def _write(tx: Tx, lease: Lease, **values: Any) -> None:
     result = tx.connection.execute(query.values(updated_at=time.time(), **values))
     if result.rowcount != 1:
         raise LeaseLost(f"attempt {lease.attempt} of dispatch {lease.dispatch_id} is outdated")
+
+
+def _row(tx: Tx, lease: Lease) -> Dispatch:
+    dispatch = get(tx.session, lease.dispatch_id)
+    assert dispatch is not None
+    return dispatch
 
 
 def _sources(status: DispatchStatus) -> Sequence[DispatchStatus]:

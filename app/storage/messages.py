@@ -138,6 +138,12 @@ def get(session: Session, message_id: int) -> Message | None:
     return found[0] if found else None
 
 
+def of_dispatch(session: Session, dispatch_id: str) -> list[Message]:
+    """The messages that tell of a dispatch, oldest first."""
+    query = select(*_COLUMNS).where(col(MessageRow.dispatch_id) == dispatch_id).order_by(col(MessageRow.id))
+    return _messages(session, query)
+
+
 def channels(session: Session) -> list[Channel]:
     """All channels by name."""
     return sorted(session.exec(select(Channel)).all(), key=lambda channel: channel.name)

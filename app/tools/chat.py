@@ -12,7 +12,7 @@ from app.hub import Hub
 from app.models import Message
 from app.schemas import Storable
 from app.tools.answers import MOST_TEXT, fit
-from app.tools.tool import Answer, Progress, Tool
+from app.tools.tool import Answer, Call, Tool
 
 MOST = 200
 
@@ -76,7 +76,7 @@ class ChatTools:
         self._logs = hub.logs
         self._most_wait_sec = hub.settings.mcp_max_wait_sec
 
-    async def post(self, given: PostIn, _: Progress) -> Answer:
+    async def post(self, given: PostIn, _: Call) -> Answer:
         message = await self._chat.post(
             target=given.target,
             sender=given.sender,
@@ -87,25 +87,25 @@ class ChatTools:
         )
         return _answer({"ok": True, "posted": message.id})
 
-    async def fetch(self, given: FetchIn, _: Progress) -> Answer:
+    async def fetch(self, given: FetchIn, _: Call) -> Answer:
         if given.unread and not given.reader:
             raise BadRequest("unread needs reader: the name by which you ack", field="reader")
         reader = None if given.unread is False else given.reader
         since_id, read = await self._reading(given, given.since_id, reader)
         return await self._page("fetch_messages", given, since_id, await read(), given.text_offset)
 
-    async def wait(self, given: WaitIn, progress: Progress) -> Answer:
+    async def wait(self, given: WaitIn, call: Call) -> Answer:
         since_id = given.since_id
         if since_id is None:
             since_id = 0 if given.reader else await self._chat.last_id(given.target)
         since_id, read = await self._reading(given, since_id, given.reader)
-        found = await self._chat.wait(read, given.target, min(given.timeout_sec, self._most_wait_sec), progress)
+        found = await self._chat.wait(read, given.target, min(given.timeout_sec, self._most_wait_sec), call.tick)
         return await self._page("wait_for_messages", given, since_id, found)
 
-    async def ack(self, given: AckIn, _: Progress) -> Answer:
+    async def ack(self, given: AckIn, _: Call) -> Answer:
         return _answer({"ok": True, "acked": await self._chat.ack(given.target, given.reader, given.up_to_id)})
 
-    async def search(self, given: SearchIn, _: Progress) -> Answer:
+    async def search(self, given: SearchIn, _: Call) -> Answer:
         limit = _clamped(given.limit)
         found = await self._chat.search(
             given.query,
@@ -117,7 +117,7 @@ class ChatTools:
         shown = fit(found[:limit], given.max_chars)
         return shown.answer(has_more=len(found) > len(shown.messages))
 
-    async def channels(self, _given: NothingIn, _: Progress) -> Answer:
+    async def channels(self, _given: NothingIn, _: Call) -> Answer:
         return _answer({"channels": [channel.name for channel in await self._chat.channels()]})
 
     async def _reading(self, given: ReadIn, since_id: int, reader: str | None) -> tuple[int, Read]:

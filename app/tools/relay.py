@@ -8,9 +8,21 @@ from app.dispatch.service import ThreadOccupied
 from app.dispatch.targets import ThreadRow
 from app.hub import Hub
 from app.models import Dispatch, DispatchRequest
-from app.schemas import AcceptedOut, DispatchAsyncIn, DispatchIn, Id, Name, Seconds, Text, Wire, iso, status_json
+from app.schemas import (
+    AcceptedOut,
+    DispatchAsyncIn,
+    DispatchIn,
+    Id,
+    Name,
+    Seconds,
+    Text,
+    Wire,
+    iso,
+    status_json,
+)
 from app.tools.chat import NothingIn
-from app.tools.tool import Answer, Progress, Tool
+from app.tools.dispatches import status_lines
+from app.tools.tool import Answer, Call, Tool
 
 
 class ListThreadsIn(Wire):
@@ -29,10 +41,6 @@ class SendWaitIn(Wire):
     timeout_sec: Seconds | None = None
 
 
-class StatusIn(Wire):
-    dispatch_id: Id
-
-
 class RelayTools:
     """The relay tools of a hub."""
 
@@ -40,14 +48,15 @@ class RelayTools:
         self._hub = hub
         self._dispatches = hub.dispatches
         self._state = hub.dispatches.state_path
+        self._most_wait_sec = hub.settings.mcp_max_wait_sec
 
-    async def list_projects(self, _given: NothingIn, _: Progress) -> Answer:
+    async def list_projects(self, _given: NothingIn, _: Call) -> Answer:
         projects = await self._dispatches.projects()
         lines = [f"Found {len(projects)} trusted project(s).", *(f"- {each.name}: {each.path}" for each in projects)]
         none = "No trusted Codex projects were found. Open a folder in Codex and trust it."
         return Answer({"projects": [each.as_json() for each in projects]}, "\n".join(lines) if projects else none)
 
-    async def list_threads(self, given: ListThreadsIn, _: Progress) -> Answer:
+    async def list_threads(self, given: ListThreadsIn, _: Call) -> Answer:
         project, rows = await self._dispatches.threads(given.project_id, given.query)
         threads = [_thread_json(row) for row in rows]
         lines = [f"Found {len(rows)} thread(s) in {project.name}."]
@@ -61,7 +70,7 @@ class RelayTools:
         payload = {"project": project.as_json(), "threads": threads, "statePath": self._state}
         return Answer(payload, "\n".join(lines) if rows else none)
 
-    async def create_thread(self, given: CreateThreadIn, _: Progress) -> Answer:
+    async def create_thread(self, given: CreateThreadIn, _: Call) -> Answer:
         made = await self._dispatches.create_thread(given.project_id, given.name)
         payload = {
             "threadId": made.thread_id,
@@ -80,15 +89,14 @@ class RelayTools:
         lines += [f"Relay state: {self._state}", *([f"Warning: {made.warning}"] if made.warning else [])]
         return Answer(payload, "\n".join(lines))
 
-    async def send_wait(self, given: SendWaitIn, progress: Progress) -> Answer:
-        request = DispatchRequest(given.message, thread_id=given.thread_id, timeout_sec=given.timeout_sec)
-        return await self._send(request, progress)
+    async def send_wait(self, given: SendWaitIn, call: Call) -> Answer:
+        return await self._send(DispatchRequest(**given.model_dump(), caller_thread_id=call.thread_id), call)
 
-    async def dispatch(self, given: DispatchIn, progress: Progress) -> Answer:
-        return await self._send(given.request(), progress)
+    async def dispatch(self, given: DispatchIn, call: Call) -> Answer:
+        return await self._send(given.request(call.thread_id), call)
 
-    async def dispatch_async(self, given: DispatchAsyncIn, _: Progress) -> Answer:
-        dispatch = await self._dispatches.submit(given.request())
+    async def dispatch_async(self, given: DispatchAsyncIn, call: Call) -> Answer:
+        dispatch = await self._dispatches.submit(given.request(call.thread_id))
         payload = AcceptedOut.of(dispatch, self._state).model_dump(by_alias=True, mode="json")
         lines = [
             f"Accepted async relay dispatch {dispatch.id}.",
@@ -98,21 +106,10 @@ class RelayTools:
         ]
         return Answer(payload, "\n".join(lines))
 
-    async def status(self, given: StatusIn, _: Progress) -> Answer:
-        payload = status_json(await self._dispatches.standing(given.dispatch_id), self._state)
-        lines = [
-            f"Dispatch {payload['dispatchId']}: {payload['dispatchStatus']}.",
-            f"Callback: {payload['callbackStatus']}.",
-            f"Target thread: {payload['threadName']} [{payload['threadId']}].",
-            *_status_lines(payload),
-        ]
-        return Answer(payload, "\n".join(lines))
-
-    async def _send(self, request: DispatchRequest, progress: Progress) -> Answer:
-        settings = self._hub.settings
-        asked = request.timeout_sec or settings.turn_timeout_ms / 1000
+    async def _send(self, request: DispatchRequest, call: Call) -> Answer:
+        asked = request.timeout_sec or self._hub.settings.turn_timeout_ms / 1000
         try:
-            done = await self._dispatches.send(request, min(asked, settings.mcp_max_wait_sec), progress)
+            done = await self._dispatches.send(request, min(asked, self._most_wait_sec), call.tick)
         except ThreadOccupied as occupied:
             return await self._busy(occupied.active)
         payload = {
@@ -142,7 +139,7 @@ class RelayTools:
             "the new message was not delivered.",
             *([f"Active turn: {active.turn_id}."] if active.turn_id else []),
             f"Dispatch {active.id}: {payload['dispatchStatus']}.",
-            *_status_lines(payload),
+            *status_lines(payload),
             f"Relay state: {self._state}",
         ]
         return Answer(payload, "\n".join(lines))
@@ -185,23 +182,11 @@ def tools(hub: Hub) -> list[Tool]:
         Tool(
             "relay_dispatch_async",
             "Like relay_dispatch, but returns at once with a dispatchId; the work queues for its thread. Best for "
-            "anything long. callbackThreadId is a Codex thread to tell how it ended.",
+            "anything long. Its end is told to a Codex thread, a channel or a URL, if you name one.",
             DispatchAsyncIn,
             relay.dispatch_async,
         ),
-        Tool("relay_dispatch_status", "How a dispatch stands, and its reply.", StatusIn, relay.status, read_only=True),
     ]
-
-
-def _status_lines(payload: dict[str, Any]) -> list[str]:
-    error = f"[{payload.get('errorCode')}] {payload.get('errorMessage')}" if payload.get("errorCode") else None
-    labelled = {
-        "Recovery": payload.get("recoverySuggested"),
-        "Reply": payload.get("replyText"),
-        "Error": error,
-        "Warning": payload.get("warning"),
-    }
-    return [f"{label}: {value}" for label, value in labelled.items() if value]
 
 
 def _thread_json(row: ThreadRow) -> dict[str, Any]:

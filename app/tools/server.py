@@ -18,7 +18,7 @@ from app.errors import HubError, InternalError, NotFound
 from app.hub import Hub
 from app.schemas import explain
 from app.tools.resources import Resources
-from app.tools.tool import Answer, Tool
+from app.tools.tool import Answer, Call, Tool
 from app.tools.transport import SessionManager
 
 INSTRUCTIONS = """\
@@ -32,6 +32,7 @@ relay_dispatch_async for long work and relay_dispatch_status to look.
 Errors carry a relayCode and say what to do; retryable ones are worth another try."""
 
 MAX_SESSIONS = 2000
+MAX_THREAD_ID = 200
 
 logger = logging.getLogger("relay_hub.mcp")
 
@@ -46,15 +47,16 @@ def session_manager(hub: Hub, offered: Sequence[Tool]) -> SessionManager:
         return listed
 
     async def call_tool(ctx: ServerRequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
-        async def progress(seconds: float) -> None:
-            await ctx.session.report_progress(seconds, None, f"still at work after {seconds:.0f} s")
+        async def tick(seconds: float, note: str | None = None) -> None:
+            still = f"still at work after {seconds:.0f} s"
+            await ctx.session.report_progress(seconds, None, f"{still}: {note}" if note else still)
 
         try:
             tool = tools.get(params.name)
             if tool is None:
                 raise NotFound(f"Unknown tool: {params.name}", tools=sorted(tools))
             given = tool.input.model_validate(params.arguments or {})
-            return _result(await tool.run(given, progress))
+            return _result(await tool.run(given, Call(tick, _calling_thread(params))))
         except ValidationError as error:
             return _error(explain(error))
         except HubError as error:
@@ -85,6 +87,11 @@ def session_manager(hub: Hub, offered: Sequence[Tool]) -> SessionManager:
         max_request_body_size=hub.settings.max_body_bytes,
         max_sessions=MAX_SESSIONS,
     )
+
+
+def _calling_thread(params: types.CallToolRequestParams) -> str | None:
+    thread_id = (params.meta or {}).get("threadId")
+    return thread_id if isinstance(thread_id, str) and len(thread_id) <= MAX_THREAD_ID else None
 
 
 def _listed(tool: Tool) -> types.Tool:

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-Progress = Callable[[float], Awaitable[None]]
-"""Tells a waiting client how many seconds have passed."""
+Tick = Callable[[float, str | None], Awaitable[None]]
 
 InputT = TypeVar("InputT", bound=BaseModel)
 
@@ -22,13 +21,23 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Call:
+    """Who calls a tool, and how to tell them that it is still at work."""
+
+    tick: Tick
+    """Takes the seconds that have passed, and in a few words what goes on, if that is known."""
+    thread_id: str | None = None
+    """The Codex thread that calls, as Codex says. Nobody vouches for it: it limits, it never permits."""
+
+
+@dataclass(frozen=True)
 class Tool:
     """A tool's name and description as clients see them, its input, and what it does."""
 
     name: str
     description: str
     input: type[BaseModel]
-    run: Callable[[Any, Progress], Awaitable[Answer]]
+    run: Callable[[Any, Call], Awaitable[Answer]]
     read_only: bool = False
     waits: bool = False
     """It may take long, and reports progress meanwhile."""

@@ -110,11 +110,11 @@ def test_each_row_of_the_table_has_its_suggestion(
 
 
 def test_final_states_are_final() -> None:
-    assert {status for status, targets in TRANSITIONS.items() if not targets} == {
-        STATUS.SUCCEEDED,
-        STATUS.FAILED,
-        STATUS.CANCELLED,
-    }
+    assert {status for status, targets in TRANSITIONS.items() if not targets} == {STATUS.SUCCEEDED, STATUS.CANCELLED}
+
+
+def test_what_failed_goes_on_only_by_being_sent_again() -> None:
+    assert TRANSITIONS[STATUS.FAILED] == {STATUS.QUEUED}
 
 
 @given(st.text())

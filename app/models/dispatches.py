@@ -1,16 +1,14 @@
-"""The vocabulary: tables, states and the values that travel between modules.
-
-Times are unix seconds as floats: one form for both databases, for JSON and for arithmetic.
-"""
+"""Threads, the dispatches that stand in their lines, and what is known of the turns that they became."""
 
 import time
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Enum, Index, Integer, String, Text, text
+from sqlalchemy import CheckConstraint, Column, Index, String, Text
 from sqlmodel import Field, SQLModel
+
+from app.models.columns import BIG, enum, partial_index
 
 
 class DispatchStatus(StrEnum):
@@ -40,9 +38,9 @@ TRANSITIONS: dict[DispatchStatus, frozenset[DispatchStatus]] = {
             DispatchStatus.CANCELLED,
         }
     ),
-    DispatchStatus.TIMED_OUT: frozenset({DispatchStatus.SUCCEEDED, DispatchStatus.FAILED}),
+    DispatchStatus.TIMED_OUT: frozenset({DispatchStatus.SUCCEEDED, DispatchStatus.FAILED, DispatchStatus.CANCELLED}),
     DispatchStatus.SUCCEEDED: frozenset(),
-    DispatchStatus.FAILED: frozenset(),
+    DispatchStatus.FAILED: frozenset({DispatchStatus.QUEUED}),  # only when somebody asks for it to be run again
     DispatchStatus.CANCELLED: frozenset(),
 }
 """Every change of a dispatch's status that may happen. docs/lifecycle.md draws it."""
@@ -58,78 +56,6 @@ class Origin(StrEnum):
 
 def new_id() -> str:
     return str(uuid.uuid4())
-
-
-def _enum(kind: type[StrEnum]) -> Enum:
-    """Stored as text, so that a new member needs no migration."""
-    return Enum(
-        kind,
-        native_enum=False,
-        length=32,
-        create_constraint=False,
-        values_callable=lambda members: [member.value for member in members],
-    )
-
-
-# 64 bits on both; SQLite numbers rows by itself only under the name INTEGER, which has 64 there.
-_Big = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
-
-
-class Channel(SQLModel, table=True):
-    """A named stream of messages. Its row is the lock under which message ids become visible in order."""
-
-    name: str = Field(primary_key=True)
-    created_at: float = Field(default_factory=time.time)
-    message_count: int = 0
-
-
-class Message(NamedTuple):
-    """One message. It never changes, so it is a value; rows of MessageRow are read and written as these."""
-
-    id: int
-    ts: float
-    target: str
-    sender: str
-    text: str
-    source: str
-    reply_to: int | None = None
-    dispatch_id: str | None = None
-
-
-class MessageRow(SQLModel, table=True):
-    """The table of messages. Ids are one sequence over all channels and are never reused."""
-
-    __tablename__ = "message"
-    __table_args__ = (
-        Index("ix_message_target_id", "target", "id"),
-        _partial(
-            "uq_message_idempotency", "sender", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
-        ),
-        {"sqlite_autoincrement": True},
-    )
-
-    id: int | None = Field(default=None, sa_column=Column(_Big, primary_key=True))
-    ts: float
-    target: str = Field(foreign_key="channel.name")
-    sender: str
-    text: str = Field(sa_column=Column(Text, nullable=False))
-    source: str
-    reply_to: int | None = Field(default=None, sa_column=Column(_Big))
-    dispatch_id: str | None = None
-    idempotency_key: str | None = None
-
-
-class Reader(SQLModel, table=True):
-    """Where a named reader of a channel stands: everything up to `acked_id` is settled and is not handed out again."""
-
-    target: str = Field(primary_key=True, foreign_key="channel.name")
-    name: str = Field(primary_key=True)
-    acked_id: int = Field(sa_column=Column(_Big, nullable=False))
-    updated_at: float = Field(default_factory=time.time)
 
 
 class Thread(SQLModel, table=True):
@@ -150,7 +76,8 @@ class Thread(SQLModel, table=True):
 
 _UNFINISHED = "finished_at IS NULL"
 _OCCUPIED = "finished_at IS NULL AND status <> 'queued'"
-_UNTOLD = "callback_status = 'pending' AND finished_at IS NOT NULL"
+_UNTOLD = "callback_status = 'pending' AND (finished_at IS NOT NULL OR status = 'timed_out')"
+_ACTIONABLE = "finished_at IS NULL OR callback_status IN ('pending', 'failed')"
 
 
 class Dispatch(SQLModel, table=True):
@@ -161,18 +88,30 @@ class Dispatch(SQLModel, table=True):
     """
 
     __table_args__ = (
-        _partial("ix_dispatch_line", "home", "thread_id", "seq", where=_UNFINISHED),
-        _partial("uq_dispatch_one_at_a_time", "home", "thread_id", where=_OCCUPIED, unique=True),
-        _partial("ix_dispatch_unfinished", "home", "status", "seq", where=_UNFINISHED),
-        _partial("ix_dispatch_callback", "home", "seq", where=_UNTOLD),
+        partial_index("ix_dispatch_line", "home", "thread_id", "seq", where=_UNFINISHED),
+        partial_index("uq_dispatch_one_at_a_time", "home", "thread_id", where=_OCCUPIED, unique=True),
+        partial_index("ix_dispatch_unfinished", "home", "status", "seq", where=_UNFINISHED),
+        partial_index("ix_dispatch_callback", "home", "seq", where=_UNTOLD),
+        partial_index("ix_dispatch_actionable", "home", "updated_at", where=_ACTIONABLE),
+        partial_index(
+            "uq_dispatch_idempotency", "home", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
+        ),
+        Index("ix_dispatch_project_seq", "project_id", "seq"),
+        Index("ix_dispatch_thread_seq", "thread_id", "seq"),
+        Index("ix_dispatch_status_seq", "status", "seq"),
         CheckConstraint("attempt >= 0", name="ck_dispatch_attempt"),
         {"sqlite_autoincrement": True},
     )
 
-    seq: int | None = Field(default=None, sa_column=Column(_Big, primary_key=True))
+    seq: int | None = Field(default=None, sa_column=Column(BIG, primary_key=True))
     id: str = Field(default_factory=new_id, unique=True)
-    origin: Origin = Field(sa_column=Column(_enum(Origin), nullable=False))
+    origin: Origin = Field(sa_column=Column(enum(Origin), nullable=False))
     parent_id: str | None = Field(default=None, index=True)
+    caller_thread_id: str | None = None
+    """The Codex thread that asked, as it said itself."""
+    hops: int = 0
+    """How many dispatched turns led to this one, each asked for by the one before."""
+    idempotency_key: str | None = None
 
     home: str
     project_id: str
@@ -185,23 +124,38 @@ class Dispatch(SQLModel, table=True):
     warning: str | None = None
 
     status: DispatchStatus = Field(
-        default=DispatchStatus.QUEUED, sa_column=Column(_enum(DispatchStatus), nullable=False)
+        default=DispatchStatus.QUEUED, sa_column=Column(enum(DispatchStatus), nullable=False)
     )
     turn_id: str | None = None
     reply_text: str | None = Field(default=None, sa_column=Column(Text))
     error_code: str | None = None
     error_message: str | None = Field(default=None, sa_column=Column(Text))
     timing_ms: int | None = None
+    waiting_for: str | None = Field(default=None, sa_column=Column(Text))
+    """Why it does not go on at the moment, for people."""
+    in_codex_queue: bool = False
+    """Its message lies in Codex's own queue, for whoever holds the thread."""
+    cancel_requested_at: float | None = None
+
+    diff: str | None = Field(default=None, sa_column=Column(Text))
+    """What the turn changed in files so far, as a unified diff; cut where it is very long."""
+    usage: str | None = Field(default=None, sa_column=Column(Text))
+    """Tokens of the turn as JSON: inputTokens, cachedInputTokens, outputTokens, totalTokens, contextWindow."""
 
     callback_thread_id: str | None = None
+    callback_url: str | None = Field(default=None, sa_column=Column(Text))
+    callback_channel: str | None = None
+    """A channel is told in the transaction that ends the dispatch, so it has no status of its own."""
     callback_status: CallbackStatus = Field(
         default=CallbackStatus.NOT_REQUESTED,
-        sa_column=Column(_enum(CallbackStatus), nullable=False),
+        sa_column=Column(enum(CallbackStatus), nullable=False),
     )
     callback_turn_id: str | None = None
     callback_error_code: str | None = None
     callback_error_message: str | None = Field(default=None, sa_column=Column(Text))
     callback_delivered_at: float | None = None
+    callback_attempts: int = 0
+    callback_not_before: float = 0.0
 
     created_at: float = Field(default_factory=time.time)
     accepted_at: float = Field(default_factory=time.time)
@@ -220,12 +174,27 @@ class DispatchEvent(SQLModel, table=True):
 
     __table_args__ = (Index("ix_dispatchevent_dispatch", "dispatch_id", "id"),)
 
-    id: int | None = Field(default=None, sa_column=Column(_Big, primary_key=True))
+    id: int | None = Field(default=None, sa_column=Column(BIG, primary_key=True))
     dispatch_id: str = Field(foreign_key="dispatch.id")
     ts: float = Field(default_factory=time.time)
     attempt: int = 0
     kind: str = Field(sa_column=Column(String(32), nullable=False))
     detail: str = Field(default="", sa_column=Column(Text, nullable=False))
+
+
+class TurnItem(SQLModel, table=True):
+    """One thing that a turn said or did, in bounded form: a message, a command, a change of files, the plan."""
+
+    dispatch_id: str = Field(foreign_key="dispatch.id", primary_key=True)
+    item_id: str = Field(primary_key=True)
+    position: int
+    kind: str = Field(sa_column=Column(String(32), nullable=False))
+    """`message`, `command`, `files`, `tool`, `plan`, `reasoning`, or Codex's own name of what we do not know."""
+    title: str = Field(default="", sa_column=Column(Text, nullable=False))
+    text: str = Field(default="", sa_column=Column(Text, nullable=False))
+    status: str = Field(default="", sa_column=Column(String(32), nullable=False))
+    """Codex's word: `inProgress`, `completed`, `failed`, `declined`."""
+    updated_at: float = Field(default_factory=time.time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,25 +234,8 @@ class DispatchRequest:
     create_if_missing: bool = False
     timeout_sec: int | None = None
     callback_thread_id: str | None = None
-
-
-class Topic:
-    """Names of what a hint can be about."""
-
-    CHANNELS = "channels"
-    MESSAGES = "messages"
-    COUNTS = "counts"
-    DISPATCHES = "dispatches"
-
-    @staticmethod
-    def channel(name: str) -> str:
-        return f"channel:{name}"
-
-    @classmethod
-    def posted(cls, target: str | None) -> str:
-        """New messages of a channel; of all channels where `target` is None."""
-        return cls.MESSAGES if target is None else cls.channel(target)
-
-    @staticmethod
-    def dispatch(dispatch_id: str) -> str:
-        return f"dispatch:{dispatch_id}"
+    callback_url: str | None = None
+    callback_channel: str | None = None
+    queue_if_busy: bool = True
+    idempotency_key: str | None = None
+    caller_thread_id: str | None = None
