@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from app.errors import CannotStart
 from app.settings import ENV_PREFIX, Settings
 
-FOR_OTHERS = (f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}TEST_")
+FOR_OTHERS = (f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}TOKEN", f"{ENV_PREFIX}TEST_")
 """Variables under our prefix that are not settings."""
 
 

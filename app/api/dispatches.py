@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import Field, ValidationError
 
 from app.api.body import clamped, json_object
@@ -150,8 +150,8 @@ def routes(hub: Hub) -> APIRouter:
         "/{dispatchId}/events",
         summary="A dispatch and the items of its turn as they change, as server-sent events",
         description="`dispatch` carries the record, `items` those items that changed; both come first as they stand.",
-        response_class=EventStream,
-        responses={200: {"content": {"text/event-stream": {}}}, **errors(404)},
+        response_class=Response,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **errors(404)},
     )
     async def events(dispatchId: str) -> EventStream:  # noqa: N803
         await hub.dispatches.standing(dispatchId)

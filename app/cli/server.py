@@ -69,6 +69,7 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,
         log_config=None,
         access_log=False,
+        ws="none",
     )
     Server(config, app).run()
 

@@ -167,6 +167,11 @@ class CodexClient:
                 await _next(watch, "thread/closed")
         raise TargetBusy(f"Thread {thread_id} does not finish closing.", threadId=thread_id)
 
+    async def loaded(self) -> list[str]:
+        """Threads that somebody holds, or whose turn runs."""
+        found = (await self._call("thread/loaded/list", {})).get("data")
+        return [str(thread_id) for thread_id in found] if isinstance(found, list) else []
+
     async def unsubscribe(self, thread_id: str) -> None:
         """Let go of the thread: Codex unloads it as soon as no turn runs."""
         await self._call("thread/unsubscribe", {"threadId": thread_id}, thread_id)
@@ -190,12 +195,13 @@ class CodexClient:
             raise TargetTurnFailed("turn/start did not return a turn id.", threadId=thread_id)
         return turn_id
 
-    async def turns(self, thread_id: str, limit: int = 20) -> list[Turn]:
-        """The newest turns, newest first, each with its user messages and its final answer.
+    async def turns(self, thread_id: str, limit: int = 20, full: bool = False) -> list[Turn]:
+        """The newest turns, newest first, each with its user messages and its final answer, or with all its items.
         A turn that runs in another process reads as `interrupted`, exactly as one cut short."""
         with translated(thread_id):
             try:
-                params: dict[str, Any] = {"threadId": thread_id, "limit": limit}
+                view = "full" if full else "summary"
+                params: dict[str, Any] = {"threadId": thread_id, "limit": limit, "itemsView": view}
                 page = await self._request("thread/turns/list", params)
             except RpcError as error:
                 if "not materialized" in error.message:

@@ -17,6 +17,7 @@ from app.errors import (
 ACTIVE_WRITER = "already has an active writer"
 ROLLOUT_FAILED = "failed to load rollout"
 ARCHIVED = "is archived"
+DRAINING = "is draining"
 ABSENT = (
     "no rollout found",
     "thread not found",
@@ -56,6 +57,8 @@ def refused(error: RpcError, thread_id: str | None) -> HubError:
             threadId=thread_id,
             cause=text,
         )
+    if DRAINING in text:
+        return unavailable(f"codex app-server finishes its turns and ends: {text}")
     if ROLLOUT_FAILED in text:
         return TargetTurnFailed(f"Target turn failed: {text}", threadId=thread_id, cause=text)
     if ARCHIVED in text:

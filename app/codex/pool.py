@@ -1,10 +1,13 @@
-"""The app-server that serves this hub: started on first need, and again after it died."""
+"""The app-server that serves this hub: found or started on first need, and again after it died."""
 
 import asyncio
 import logging
+from pathlib import Path
 
+from app.codex import leftovers
 from app.codex.client import Answer, CodexClient
-from app.codex.process import AppServerProcess
+from app.codex.detached import EXIT_WAIT_SEC, gone
+from app.codex.launch import AppServer, open_transport
 from app.codex.program import INSTALL_HINT
 from app.errors import AppServerUnavailable
 from app.settings import Settings
@@ -26,6 +29,8 @@ class Pool:
         self._answer = answer
         self._client: CodexClient | None = None
         self._starting: asyncio.Task[CodexClient] | None = None
+        self._tidying: asyncio.Task[None] | None = None
+        self._path: Path | None = None
         self._closed = False
         self._started_at = 0.0
         self._setbacks = 0
@@ -54,35 +59,51 @@ class Pool:
         return starting.result()
 
     async def aclose(self) -> None:
-        """Stop the app-server, bounded by its stop ladder."""
+        """Stop the app-server, bounded by its stop ladder. One that still works is left to whoever comes next."""
         self._closed = True
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait([self._starting])
+        for task in (self._starting, self._tidying):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         if self._client is not None:
             await self._client.aclose()
+        await leftovers.end_idle(self._settings, own=self._path)
 
     async def _start(self) -> CodexClient:
         await self._bury()
         if _now() < self._retry_at:
             raise AppServerUnavailable(self._failure.message, **self._failure.details)
-        process: AppServerProcess | None = None
-        client: CodexClient | None = None
         try:
-            process = await AppServerProcess.spawn(self._settings)
-            client = CodexClient(process, self._settings, self._answer)
-            await client.initialize()
-        except BaseException as error:
-            if client is not None:
-                await client.aclose()
-            if not isinstance(error, AppServerUnavailable):
-                raise
-            self._set_back(_explained(error, process), self._setbacks)
-            raise self._failure from error
-        logger.info("codex app-server %s started, pid %d", client.version, process.pid)
-        self._client = client
+            server, client = await self._open()
+        except AppServerUnavailable as error:
+            self._set_back(error, self._setbacks)
+            raise
+        begun = "found" if server.attached else "started"
+        logger.info("codex app-server %s %s, pid %d", client.version, begun, server.pid)
+        self._client, self._path = client, server.path
         self._started_at = _now()
+        if self._tidying is None or self._tidying.done():
+            # What others left behind must not delay whoever waits for this client.
+            self._tidying = asyncio.create_task(leftovers.end_idle(self._settings, but=server.path))
         return client
+
+    async def _open(self) -> tuple[AppServer, CodexClient]:
+        while True:
+            server = await open_transport(self._settings)
+            client = CodexClient(server, self._settings, self._answer)
+            try:
+                await client.initialize()
+                return server, client
+            except BaseException as error:
+                hung_up = client.closed is not None
+                await client.aclose()
+                if not server.attached:
+                    await server.end()
+                if not isinstance(error, AppServerUnavailable):
+                    raise
+                # Found just when it was about to end: then there is another one to be found or started.
+                if not (server.attached and hung_up and await gone(server.pid, EXIT_WAIT_SEC)):
+                    raise _explained(error, server) from error
 
     async def _bury(self) -> None:
         """Reap a process that died by itself, with its group."""
@@ -110,14 +131,12 @@ class Pool:
             task.exception()
 
 
-def _explained(error: AppServerUnavailable, process: AppServerProcess | None) -> AppServerUnavailable:
-    """The failure of a start; where the process did run, with what it said before it failed."""
-    if process is None:
-        return AppServerUnavailable(error.message, **error.details)
+def _explained(error: AppServerUnavailable, server: AppServer) -> AppServerUnavailable:
+    """The failure of a start, with what the app-server said before."""
     return AppServerUnavailable(
         f"Failed to start codex app-server: {error.message}. {INSTALL_HINT}",
         **error.details,
-        stderr=list(process.last_words),
+        stderr=list(server.last_words),
     )
 
 

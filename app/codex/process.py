@@ -1,4 +1,4 @@
-"""The app-server as a child process that talks over its standard streams.
+"""The app-server as a child process that talks over its standard streams: where no socket can be had.
 
 It runs in a process group of its own and never outlives us: a hub that stops climbs the ladder (close
 stdin, SIGTERM, SIGKILL), a hub that is killed closes stdin by dying, and the app-server then exits.
@@ -9,7 +9,6 @@ import asyncio.subprocess
 import contextlib
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from collections import deque
 from typing import Any, Self
 
 from app.codex.jsonrpc import ConnectionClosed
+from app.codex.output import LINES_KEPT, plain, show
 from app.codex.program import INSTALL_HINT, command
 from app.errors import AppServerUnavailable
 from app.settings import ENV_PREFIX, Settings
@@ -29,9 +29,6 @@ CLOSE_WAIT_SEC = 3.0
 TERM_WAIT_SEC = 2.0
 KILL_WAIT_SEC = 5.0
 LAST_WORDS_SEC = 0.5
-STDERR_LINES_KEPT = 10
-
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class _Streams(asyncio.subprocess.SubprocessStreamProtocol):
@@ -62,7 +59,9 @@ class AppServerProcess:
         self._stopping: asyncio.Task[None] | None = None
         self._drain = asyncio.create_task(self._drain_stderr())
         self.pid = process.pid
-        self.last_words: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
+        self.path = None
+        self.attached = False
+        self.last_words: deque[str] = deque(maxlen=LINES_KEPT)
         """The newest lines of standard error, for whoever explains a failed start."""
 
     @classmethod
@@ -76,7 +75,7 @@ class AppServerProcess:
         try:
             settings.codex_home.mkdir(parents=True, exist_ok=True)
             transport, streams = await asyncio.get_running_loop().subprocess_exec(
-                _Streams, *argv, env=_environment(settings), **_own_group()
+                _Streams, *argv, env=environment(settings), **_own_group()
             )
         except OSError as error:
             raise AppServerUnavailable(
@@ -114,6 +113,9 @@ class AppServerProcess:
             self._stopping = asyncio.create_task(self._stop())
         await asyncio.shield(self._stopping)
 
+    async def end(self) -> None:
+        await self.aclose()
+
     async def _stop(self) -> None:
         try:
             self._stdin.close()
@@ -147,12 +149,7 @@ class AppServerProcess:
         await self._exits_within(CLOSE_WAIT_SEC)
         await asyncio.wait([self._drain], timeout=LAST_WORDS_SEC)
         code = self._transport.get_returncode()
-        if code is None:
-            how = "closed its output"
-        elif code < 0:
-            how = f"signal {signal.Signals(-code).name}"
-        else:
-            how = f"code {code}"
+        how = "closed its output" if code is None else how_it_ended(code)
         return f"codex app-server exited unexpectedly ({how})"
 
     async def _drain_stderr(self) -> None:
@@ -163,14 +160,18 @@ class AppServerProcess:
                 continue
             if not line:
                 return
-            text = _ANSI.sub("", line.decode(errors="replace")).rstrip()
+            text = plain(line)
             self.last_words.append(text)
             logger.info("codex app-server: %s", text)
             if self._debug:
-                sys.stderr.write(f"[thread-relay] {text}\n")
+                show(text)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def how_it_ended(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+
+
+def environment(settings: Settings) -> dict[str, str]:
     """Ours, without the hub's own settings: commands of the model see this environment."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
     return {**inherited, "CODEX_HOME": str(settings.codex_home)}

@@ -71,7 +71,7 @@ class Callbacks:
             AppServerUnavailable: nobody can tell at the moment.
         """
         target = await self.target(parent.callback_thread_id or "")
-        await self._database.write(_begin, parent, self._child(parent, target))
+        await self._database.write(self._begin, parent, target)
 
     async def target(self, thread_id: str) -> Target:
         """The thread to tell.
@@ -90,6 +90,12 @@ class Callbacks:
                 cause=error.message,
             ) from error
 
+    def _begin(self, tx: Tx, parent: Dispatch, target: Target) -> None:
+        # It may have ended since it was read: then its end is the news, not the passing of its time limit.
+        present = _still_due(tx, parent)
+        if present is not None and present.callback_thread_id == parent.callback_thread_id:
+            dispatches.add(tx, self._child(present, target))
+
     def _child(self, parent: Dispatch, target: Target) -> Dispatch:
         default_sec = -(-self._settings.turn_timeout_ms // 1000)
         return Dispatch(
@@ -107,11 +113,11 @@ class Callbacks:
 
     async def _request(self, parent: Dispatch) -> None:
         try:
-            attempt = await self._database.write(_claim_request, parent)
-            if attempt is not None:
-                event_id = f"{parent.id}/{parent.status}"
-                refused = await self._webhooks.send(parent.callback_url or "", event_json(parent), event_id)
-                await self._database.write(_requested, parent, attempt, refused)
+            present = await self._database.write(_claim_request, parent)
+            if present is not None:
+                event_id = f"{present.id}/{present.status}"
+                refused = await self._webhooks.send(present.callback_url or "", event_json(present), event_id)
+                await self._database.write(_requested, present, refused)
         except Exception:
             logger.exception("telling a URL of dispatch %s failed, trying again", parent.id)
         finally:
@@ -174,9 +180,9 @@ def hindered(tx: Tx, child: Dispatch, error: HubError) -> None:
         )
 
 
-def _begin(tx: Tx, parent: Dispatch, child: Dispatch) -> None:
-    if dispatches.lock_due_callback(tx, parent):
-        dispatches.add(tx, child)
+def _still_due(tx: Tx, parent: Dispatch) -> Dispatch | None:
+    """The dispatch as it stands now, held against other hubs; None where its callback is not due any more."""
+    return dispatches.get(tx.session, parent.id) if dispatches.lock_due_callback(tx, parent) else None
 
 
 def _fail(tx: Tx, parent: Dispatch, error: HubError) -> None:
@@ -189,22 +195,22 @@ def _fail(tx: Tx, parent: Dispatch, error: HubError) -> None:
     )
 
 
-def _claim_request(tx: Tx, parent: Dispatch) -> int | None:
-    """The number of this try; None where another hub is at it."""
-    if not dispatches.lock_due_callback(tx, parent):
+def _claim_request(tx: Tx, parent: Dispatch) -> Dispatch | None:
+    """The dispatch as it stands now, with this try counted; None where another hub is at it."""
+    present = _still_due(tx, parent)
+    if present is None:
         return None
-    attempt = parent.callback_attempts + 1
     dispatches.set_callback(
         tx,
-        parent.id,
+        present.id,
         CallbackStatus.PENDING,
-        callback_attempts=attempt,
+        callback_attempts=present.callback_attempts + 1,
         callback_not_before=time.time() + CLAIM_SEC,
     )
-    return attempt
+    return dispatches.get(tx.session, present.id)
 
 
-def _requested(tx: Tx, parent: Dispatch, attempt: int, refused: str | None) -> None:
+def _requested(tx: Tx, parent: Dispatch, refused: str | None) -> None:
     """Write what became of a try. `refused` says why it was not taken; None where it was."""
     present = dispatches.get(tx.session, parent.id)
     if present is None or present.status is not parent.status:
@@ -213,6 +219,7 @@ def _requested(tx: Tx, parent: Dispatch, attempt: int, refused: str | None) -> N
         values = {"callback_error_code": None, "callback_error_message": None, "callback_delivered_at": time.time()}
         dispatches.set_callback(tx, parent.id, CallbackStatus.DELIVERED, **values)
         return
+    attempt = parent.callback_attempts
     is_last = attempt > len(WEBHOOK_PAUSES_SEC)
     dispatches.set_callback(
         tx,

@@ -36,9 +36,10 @@ class Verdict:
 
 
 def our_turn(dispatch: Dispatch, turns: Sequence[Turn]) -> Turn | None:
-    """The newest turn that holds our message, whichever attempt sent it."""
+    """The newest turn that holds our message, whichever attempt sent it, or that is known to be ours."""
     ids = [Lease(dispatch.id, "", attempt).client_message_id for attempt in range(1, dispatch.attempt + 1)]
-    return next((turn for turn in turns if any(map(turn.has_message, ids))), None)
+    ours = (turn for turn in turns if turn.id == dispatch.turn_id or any(map(turn.has_message, ids)))
+    return next(ours, None)
 
 
 def judge(turn: Turn | None, writer: Writer) -> Verdict:
@@ -151,7 +152,7 @@ def suggestion(dispatch: Dispatch, held: bool, thread_lease_active: bool) -> tup
             "No active worker or thread lease remains; the dispatch can be restarted safely.",
         )
     # Whoever holds it only listens: to resume means to wait along.
-    if dispatch.status is DispatchStatus.TIMED_OUT and dispatch.turn_id:
+    if dispatch.status is DispatchStatus.TIMED_OUT and dispatch.turn_id and dispatch.finished_at is None:
         return (
             Suggestion.RESUME_TIMED_OUT_TURN,
             "The target turn timed out locally but still has a recorded turn id that can be resumed.",

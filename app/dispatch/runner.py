@@ -14,8 +14,10 @@ from app.dispatch.recovery import Action, Verdict, Writer
 from app.dispatch.targets import Targets
 from app.dispatch.turns import STOP, Turn
 from app.errors import (
+    AppServerUnavailable,
     DatabaseUnavailable,
     DispatchCancelled,
+    ErrorCode,
     HubError,
     InternalError,
     NoAnswer,
@@ -69,13 +71,13 @@ class Runner:
             if left_behind:
                 outcome = await self._recover(dispatch, lease, turn, progress)
             else:
-                outcome = await self._deliver(dispatch, lease, turn)
+                outcome = await self._deliver(dispatch, lease, turn, progress)
             if outcome is not None:
                 await self._finish(lease, outcome, progress)
         except leases.LeaseLost as lost:
             logger.warning("%s", lost)
 
-    async def _deliver(self, dispatch: Dispatch, lease: Lease, turn: Turn) -> Outcome | None:
+    async def _deliver(self, dispatch: Dispatch, lease: Lease, turn: Turn, progress: Progress) -> Outcome | None:
         """Send the message and follow its turn. None: the dispatch is left for later."""
         try:
             with _not_sent():
@@ -93,6 +95,8 @@ class Runner:
         except DatabaseUnavailable:
             # This says nothing about the turn, which may be running.
             raise
+        except AppServerUnavailable as error:
+            return await self._recover(dispatch, lease, turn, progress, error)
         except NoAnswer as error:
             # The message may be on its way. The thread knows; whoever takes the dispatch over asks it.
             await self._database.write(leases.postpone, lease, error.message, LOOK_AGAIN_SEC)
@@ -142,8 +146,15 @@ class Runner:
         await self._database.write(unit)
         return None
 
-    async def _recover(self, dispatch: Dispatch, lease: Lease, turn: Turn, progress: Progress) -> Outcome | None:
-        """Find out what became of a dispatch whose worker is gone, and go on from there."""
+    async def _recover(
+        self,
+        dispatch: Dispatch,
+        lease: Lease,
+        turn: Turn,
+        progress: Progress,
+        died: AppServerUnavailable | None = None,
+    ) -> Outcome | None:
+        """Find out what became of a dispatch whose worker is gone, or whose app-server `died`, and go on from there."""
         try:
             client = await self._pool.client(dispatch.thread_id)
             with self._watch(client, dispatch) as watch:
@@ -157,6 +168,8 @@ class Runner:
                             return await turn.follow(client, watch, verdict.turn_id)
                         case Action.SEND if dispatch.cancel_requested_at:
                             return _failed(DispatchCancelled("The dispatch was cancelled before it was sent."))
+                        case Action.SEND if died:
+                            return await self._put_back(dispatch, lease, died)
                         case Action.SEND if dispatch.status is DispatchStatus.RUNNING:
                             await self._database.write(leases.release, lease, "the message never arrived")
                         case Action.SEND:
@@ -165,7 +178,8 @@ class Runner:
                             reason = "another Codex runs the turn"
                             await self._database.write(leases.postpone, lease, reason, LOOK_AGAIN_SEC)
                         case Action.FINISH:
-                            return verdict.outcome
+                            was_cut_off = verdict.outcome and verdict.outcome.error_code == ErrorCode.TURN_INTERRUPTED
+                            return _failed(died, verdict.turn_id) if died and was_cut_off else verdict.outcome
                 finally:
                     if writer is Writer.HERE:
                         await self._let_go(client, dispatch)
@@ -262,5 +276,5 @@ def _not_sent() -> Iterator[None]:
         raise _NotSent(error) from error
 
 
-def _failed(error: HubError) -> Outcome:
-    return Outcome(DispatchStatus.FAILED, error_code=error.code.value, error_message=error.message)
+def _failed(error: HubError, turn_id: str | None = None) -> Outcome:
+    return Outcome(DispatchStatus.FAILED, turn_id, error_code=error.code.value, error_message=error.message)

@@ -198,7 +198,9 @@ class Dispatches:
             AppServerUnavailable: the hub stops meanwhile; the dispatch is safe.
         """
         started = ticked = time.monotonic()
-        note = None
+        # First of all its name: whoever gives up waiting can ask for it.
+        note = f"dispatch {dispatch.id}"
+        await tick(0.0, note)
         with self._bus.subscribe(Topic.dispatch(dispatch.id)) as hints:
             while dispatch.finished_at is None and (left := started + limit_sec - time.monotonic()) > 0:
                 try:

@@ -35,7 +35,10 @@ class Webhooks:
             raise BadRequest(
                 "callbackUrl needs the setting webhook_secret, with which requests are signed", field=FIELD
             )
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise BadRequest("callbackUrl must be an http or https URL without user name and password", field=FIELD)
         try:

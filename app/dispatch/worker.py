@@ -116,6 +116,8 @@ class Worker:
 
     def _take(self, tx: Tx, free: int) -> list[tuple[Dispatch, Lease, bool]]:
         """Take up to `free` dispatches; what was left behind comes first, its threads are blocked by it."""
+        # What our own tasks work on is not left behind, however late its renewal is.
+        leases.renew(tx, self._owner, [lease.dispatch_id for lease in self._running], self._settings.lease_sec)
         taken: list[tuple[Dispatch, Lease, bool]] = []
         for take, left_behind in ((leases.take_over, True), (leases.claim, False)):
             while len(taken) < free and (found := take(tx, self._home, self._owner, self._settings.lease_sec)):

@@ -116,6 +116,9 @@ def expire(tx: Tx, owner: str | None = None) -> None:
     query = update(Dispatch).where(col(Dispatch.finished_at).is_(None))
     query = query.where(col(Dispatch.owner) == owner if owner else col(Dispatch.owner).is_not(None))
     tx.connection.execute(query.values(lease_expires_at=0.0, not_before=0.0))
+    if owner is None:
+        untold = update(Dispatch).where(col(Dispatch.callback_status) == CallbackStatus.PENDING)
+        tx.connection.execute(untold.values(callback_not_before=0.0))
 
 
 def to_cancel(session: Session, owner: str) -> list[str]:

@@ -45,21 +45,29 @@ class Tool:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The input's JSON schema, without what only costs a model tokens."""
-        lean: dict[str, Any] = _lean(self.input.model_json_schema(by_alias=True))
+        full = self.input.model_json_schema(by_alias=True)
+        lean: dict[str, Any] = _lean(full, full.pop("$defs", {}))
         return lean
 
 
-def _lean(schema: Any) -> Any:
-    """Drop titles, and write "this or null" as "this": an optional argument may simply be left out."""
+def _lean(schema: Any, named: dict[str, Any]) -> Any:
+    """Drop titles, put named parts in their places, and write "this or null" as "this": an optional argument may
+    simply be left out."""
     if isinstance(schema, list):
-        return [_lean(part) for part in schema]
+        return [_lean(part, named) for part in schema]
     if not isinstance(schema, dict):
         return schema
     choices = schema.get("anyOf", [])
     if len(choices) == 2 and {"type": "null"} in choices:
         (real,) = (choice for choice in choices if choice != {"type": "null"})
         schema = {**real, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
+    if reference := schema.get("$ref"):
+        # Such a part is described for programmers.
+        part = {key: value for key, value in named[reference.rpartition("/")[2]].items() if key != "description"}
+        schema = {**part, **{key: value for key, value in schema.items() if key != "$ref"}}
     kept = {key: value for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
-    properties = {name: _lean(part) for name, part in kept.pop("properties", {}).items()}
-    lean = {key: _lean(value) for key, value in kept.items() if key != "description" or "properties" not in schema}
+    properties = {name: _lean(part, named) for name, part in kept.pop("properties", {}).items()}
+    lean = {
+        key: _lean(value, named) for key, value in kept.items() if key != "description" or "properties" not in schema
+    }
     return {**lean, "properties": properties} if properties or schema.get("type") == "object" else lean

@@ -86,19 +86,25 @@ def test_a_dispatch_that_was_accepted_and_not_begun_runs_once(
     assert model.seen("second") == 1
 
 
-def test_a_turn_that_the_kill_cut_off_is_reported_and_not_run_again(
+def test_a_turn_that_was_cut_off_is_reported_and_run_again_only_on_request(
     hub: Hubs, codex_home: CodexHome, model: FakeModel
 ) -> None:
     running = hub(**codex_home.settings)
     accepted = accept(running, codex_home, "[[gate work]] careful")
     model.wait_at_gate("work")
     running.kill()
+    (app_server,) = running.children
+    os.kill(app_server, signal.SIGKILL)
     running.start()
+    path = f"/api/dispatches/{accepted['dispatchId']}"
     done = running.dispatch_when(accepted["dispatchId"])
     assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "turn_interrupted")
-    assert model.seen("careful") == 1
-    again = accept(running, codex_home, "again", threadId=accepted["threadId"])
-    assert running.dispatch_when(again["dispatchId"])["replyText"] == "echo: again"
+    assert (done["recoverySuggested"], model.seen("careful")) == ("rerun_turn", 1)
+    assert running.client.post("/api/dispatches/recover", json={}).json()["recoveredCount"] == 0
+    model.release("work")
+    again = running.client.post(f"{path}/recover", json={}).json()
+    assert (again["recoveryAction"], again["dispatchStatus"]) == ("rerun_turn", "succeeded")
+    assert (again["replyText"], model.seen("careful")) == ("echo: careful", 2)
 
 
 def test_an_app_server_that_dies_is_noticed_at_once_and_its_thread_is_free(
@@ -116,18 +122,6 @@ def test_an_app_server_that_dies_is_noticed_at_once_and_its_thread_is_free(
     assert running.dispatch_when(again["dispatchId"])["replyText"] == "echo: again"
 
 
-def test_a_clean_stop_hands_over_and_leaves_no_app_server(hub: Hubs, codex_home: CodexHome, model: FakeModel) -> None:
-    running = hub(**codex_home.settings)
-    first = accept(running, codex_home, "[[gate work]] first")
-    second = accept(running, codex_home, "second", threadId=first["threadId"])
-    model.wait_at_gate("work")
-    running.stop()
-    assert running.children == {}
-    running.start()
-    assert running.dispatch_when(first["dispatchId"])["errorCode"] == "turn_interrupted"
-    assert running.dispatch_when(second["dispatchId"])["replyText"] == "echo: second"
-
-
 def test_the_hub_stops_although_pages_and_agents_wait(hub: Hubs, codex_home: CodexHome, model: FakeModel) -> None:
     running = hub(**codex_home.settings)
 
@@ -140,7 +134,7 @@ def test_the_hub_stops_although_pages_and_agents_wait(hub: Hubs, codex_home: Cod
                 )
             )
             await asyncio.to_thread(model.wait_at_gate, "work")
-            await asyncio.to_thread(running.stop, 10)
+            await asyncio.to_thread(running.stop, 10, codex_works=True)
             await asyncio.wait([asking])
 
     with running.client.stream("GET", "/live/channels/proj-x") as page:

@@ -1,5 +1,7 @@
 """Two hubs on one PostgreSQL: peers that see each other's work and take it over."""
 
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -40,8 +42,9 @@ def test_what_postgresql_cannot_hold_is_refused_or_not_found_as_with_sqlite(hub:
         assert client.post("/api/messages", json=body).status_code == 400
 
 
+@pytest.mark.parametrize("codex_dies_too", [True, False])
 def test_a_hub_that_dies_is_inherited_by_the_other(
-    hub: Hubs, postgres_url: str, codex_home: CodexHome, model: FakeModel
+    hub: Hubs, postgres_url: str, codex_home: CodexHome, model: FakeModel, codex_dies_too: bool
 ) -> None:
     settings: dict[str, Any] = {**codex_home.settings, "database_url": postgres_url, "lease_sec": 2}
     first, second = (hub(**settings) for _ in range(2))
@@ -53,9 +56,16 @@ def test_a_hub_that_dies_is_inherited_by_the_other(
     # Either may have claimed it: the one whose Codex works is the one to die.
     worker, heir = (first, second) if is_working(first) else (second, first)
     worker.kill()
+    if codex_dies_too:
+        (app_server,) = worker.children
+        os.kill(app_server, signal.SIGKILL)
+    model.release("work")
 
     done = heir.dispatch_when(begun["dispatchId"])
-    assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "turn_interrupted")
+    if codex_dies_too:
+        assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "turn_interrupted")
+    else:
+        assert (done["dispatchStatus"], done["replyText"]) == ("succeeded", "echo: once")
     assert heir.dispatch_when(follower["dispatchId"])["replyText"] == "echo: then this"
     assert model.seen("once") == 1
     assert model.seen("then this") == 1

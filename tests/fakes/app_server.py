@@ -6,123 +6,87 @@ Directives in a message's text: `delay=<ms>` before the answer, and `mode=`
     commentary   two final answers, then commentary      hang_start turn/start is never answered
     nophase      a message without a phase               approval   asks whether to run a command
     retry        an error that is retried, then success
-The reply is "echo: " and the last line of the message.
+The reply is "echo: " and the last line of the message. How clients reach it: `tests.fakes.app_server_wire`.
 """
 
-import contextlib
 import json
 import os
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.codex import KNOBS, alive, directive, load, new_thread, replies, shared
+from tests.fakes.app_server_threads import Refusal, Threads
+from tests.fakes.app_server_wire import Caller, Client, serve
+from tests.fakes.codex import alive, directive, new_thread, replies, shared
 
 
-class Refusal(Exception):
-    def __init__(self, message: str, code: int = -32600) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Server:
+class Server(Threads):
     """The process's side."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.output = threading.Lock()
-        self.greeted = False
-        self.reads = 0
-        self.active: dict[str, dict[str, Any]] = {}  # thread id -> its running turn
+        super().__init__(folder)
+        self.clients: set[Client] = set()
+        self.listeners: dict[str, set[Client]] = {}  # thread id -> who gets its items and questions
+        self.questions: dict[str, dict[str, Any]] = {}  # thread id -> what waits for an answer
+        self.draining = threading.Event()
         self.answers: dict[Any, Any] = {}  # the client's answers to our questions
         self.answered = threading.Condition()
         self.unload = any("thread_unload_delay_secs=0" in word for word in sys.argv)
         self.log({"argv": sys.argv[1:], "home": os.environ.get("CODEX_HOME")})
 
-    def serve(self) -> None:
-        for line in sys.stdin:
-            message = json.loads(line)
-            self.log({"in": message})
-            if "method" not in message:
-                with self.answered:
-                    self.answers[message["id"]] = message.get("result", message.get("error"))
-                    self.answered.notify_all()
-            elif "id" in message:
-                self.answer(message["id"], message["method"], message.get("params") or {})
+    def take(self, client: Client, text: str) -> None:
+        message = json.loads(text)
+        self.log({"in": message})
+        if "method" not in message:
+            with self.answered:
+                self.answers[message["id"]] = message.get("result", message.get("error"))
+                self.answered.notify_all()
+        elif "id" in message:
+            self.answer(Caller(client, message["id"]), message["method"], message.get("params") or {})
 
-    def answer(self, request_id: Any, method: str, params: dict[str, Any]) -> None:
+    def leave(self, client: Client) -> None:
+        """Its threads go on without it; those that nobody else has are unloaded once they are idle."""
+        self.clients.discard(client)
+        for thread_id, listeners in list(self.listeners.items()):
+            if client in listeners:
+                self.let_go(client, thread_id)
+
+    def answer(self, caller: Caller, method: str, params: dict[str, Any]) -> None:
         if method in self.knob("never_answer"):
             return
         handler = getattr(self, "on_" + method.replace("/", "_"), None)
         try:
-            if not self.greeted and method != "initialize":
+            if not caller.client.greeted and method != "initialize":
                 raise Refusal("Not initialized")
             if handler is None:
                 raise Refusal(f"Invalid request: unknown variant `{method}`")
-            result = handler(params, request_id)
+            if self.draining.is_set() and method in ("thread/start", "thread/resume", "turn/start"):
+                raise Refusal("Server is draining; retry after reconnecting")
+            result = handler(params, caller)
         except Refusal as error:
-            self.send({"id": request_id, "error": {"code": error.code, "message": str(error)}})
+            caller.client.send({"id": caller.id, "error": {"code": error.code, "message": str(error)}})
         else:
             if result is not None:
-                self.send({"id": request_id, "result": result})
+                caller.answer(result)
 
-    def on_initialize(self, params: dict[str, Any], _: Any) -> dict[str, Any]:
-        self.greeted = True
+    def on_initialize(self, params: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        caller.client.greeted = True
         name = params["clientInfo"]["name"]
         agent = f"{name}/{self.knob('version')} (Fake 1.0) fake ({name})"
         return {"userAgent": agent, "codexHome": os.environ.get("CODEX_HOME")}
 
-    def on_config_read(self, _params: dict[str, Any], _: Any) -> dict[str, Any]:
-        projects = {path: {"trust_level": level} for level in ("trusted", "untrusted") for path in self.knob(level)}
-        return {"config": {"projects": projects}, "origins": {}}
-
-    def on_thread_list(self, params: dict[str, Any], _: Any) -> dict[str, Any]:
-        with shared(self.folder) as threads:
-            rows = [
-                self.view(thread)
-                for thread in reversed(threads.values())
-                if thread["preview"] and params.get("cwd") in (None, thread["cwd"])
-            ]
-        if self.knob("hidden") or params.get("archived"):
-            rows = []
-        start, size = int(params.get("cursor") or 0), self.knob("page_size")
-        more = str(start + size) if start + size < len(rows) else None
-        return {"data": rows[start : start + size], "nextCursor": more}
-
-    def on_thread_read(self, params: dict[str, Any], _: Any) -> dict[str, Any]:
-        self.reads += 1
-        with self.thread(params, "thread not loaded: {}") as thread:
-            if self.reads <= self.knob("missing_reads"):
-                raise Refusal(f"thread not loaded: {thread['id']}")
-            turns = [self.as_seen(turn, thread) for turn in thread["turns"]]
-            shown = {"turns": turns} if params.get("includeTurns") else {}
-            return {"thread": {**self.view(thread), **shown}}
-
-    def on_thread_turns_list(self, params: dict[str, Any], _: Any) -> dict[str, Any]:
-        with self.thread(params, "thread not loaded: {}") as thread:
-            turns = [self.as_seen(turn, thread) for turn in reversed(thread["turns"])]
-        return {"data": turns[: params.get("limit") or 25], "nextCursor": None}
-
-    def on_thread_start(self, params: dict[str, Any], _: Any) -> dict[str, Any]:
+    def on_thread_start(self, params: dict[str, Any], caller: Caller) -> dict[str, Any]:
         thread = new_thread(params.get("cwd") or str(Path.cwd()))
         thread["owner"] = os.getpid()
         with shared(self.folder) as threads:
             threads[thread["id"]] = thread
+        self.listeners[thread["id"]] = {caller.client}
         return {"thread": self.view(thread)}
 
-    def on_thread_name_set(self, params: dict[str, Any], _: Any) -> dict[str, Any]:
-        if self.knob("refuse_rename"):
-            raise Refusal("the name is taken")
-        with self.thread(params, "no rollout found for thread id {}") as thread:
-            thread["name"] = params["name"]
-            thread["stored"] = True
-        return {}
-
-    def on_thread_resume(self, params: dict[str, Any], _: Any) -> dict[str, Any]:
+    def on_thread_resume(self, params: dict[str, Any], caller: Caller) -> None:
         with self.thread(params, "no rollout found for thread id {}") as thread:
             owner = thread["owner"]
             if self.knob("active_writer") or (owner != os.getpid() and alive(owner)):
@@ -130,17 +94,29 @@ class Server:
             if not thread["stored"] and owner != os.getpid():
                 raise Refusal(f"no rollout found for thread id {thread['id']}")
             thread["owner"] = os.getpid()
-            return {"thread": self.view(thread)}
+            thread["unload"] = False
+        self.listeners.setdefault(thread["id"], set()).add(caller.client)
+        caller.answer({"thread": self.view(thread)})
+        if thread["id"] in self.questions:
+            caller.client.send(self.questions[thread["id"]])
 
-    def on_thread_unsubscribe(self, params: dict[str, Any], _: Any) -> dict[str, Any]:
+    def on_thread_unsubscribe(self, params: dict[str, Any], caller: Caller) -> dict[str, Any]:
         with self.thread(params, "thread not found: {}") as thread:
-            subscribed = thread["owner"] == os.getpid()
-            thread["unload"] = self.unload
-        if subscribed and self.unload and thread["id"] not in self.active:
-            self.release(thread["id"])
-        return {"status": "unsubscribed" if subscribed else "notLoaded"}
+            loaded = thread["owner"] == os.getpid()
+        if loaded:
+            self.let_go(caller.client, thread["id"])
+        return {"status": "unsubscribed" if loaded else "notLoaded"}
 
-    def on_turn_start(self, params: dict[str, Any], request_id: Any) -> dict[str, Any] | None:
+    def let_go(self, client: Client, thread_id: str) -> None:
+        listeners = self.listeners.setdefault(thread_id, set())
+        listeners.discard(client)
+        if self.unload and not listeners:
+            with shared(self.folder) as threads:
+                threads[thread_id]["unload"] = True
+            if thread_id not in self.active:
+                self.release(thread_id)
+
+    def on_turn_start(self, params: dict[str, Any], caller: Caller) -> dict[str, Any] | None:
         with self.thread(params, "thread not found: {}") as thread:
             if thread["owner"] != os.getpid():
                 raise Refusal(f"thread not found: {thread['id']}")
@@ -159,13 +135,13 @@ class Server:
         with shared(self.folder) as threads:
             threads[thread_id]["turns"].append(turn)
         if "mode=approval" in text and self.knob("approval_id") == "pending":
-            run["question"] = self.ask(request_id, thread_id, turn["id"])
+            run["question"] = self.ask(caller.id, thread_id, turn["id"])
         worker = threading.Thread(target=self.run_turn, args=(thread_id, run), daemon=True)
         if self.knob("early_events"):
             worker.start()
             worker.join()
             return {"turn": turn}
-        self.send({"id": request_id, "result": {"turn": turn}})
+        caller.answer({"turn": turn})
         worker.start()
         return None
 
@@ -193,7 +169,9 @@ class Server:
         decision = ""
         if mode == "approval":
             question = run.get("question")
-            decision = self.wait_for(question if question is not None else self.ask(None, thread_id, turn_id))
+            decision = self.wait_for(
+                thread_id, question if question is not None else self.ask(None, thread_id, turn_id)
+            )
         interrupted = run["interrupt"].wait(int(directive(text, "delay", "0")) / 1000)
         status, error = "completed", None
         if interrupted or mode == "interrupt":
@@ -239,13 +217,16 @@ class Server:
         """Ask for approval; without an id, with the one of the knob."""
         question_id = self.knob("approval_id") if question_id is None else question_id
         params = {"threadId": thread_id, "turnId": turn_id, "itemId": "c1", "command": "ls"}
-        self.send({"id": question_id, "method": "item/commandExecution/requestApproval", "params": params})
+        question = {"id": question_id, "method": "item/commandExecution/requestApproval", "params": params}
+        self.questions[thread_id] = question
+        self.tell(self.listeners[thread_id], question)
         return question_id
 
-    def wait_for(self, question_id: Any) -> str:
+    def wait_for(self, thread_id: str, question_id: Any) -> str:
         with self.answered:
             self.answered.wait_for(lambda: question_id in self.answers)
             answer = self.answers.pop(question_id)
+        del self.questions[thread_id]
         return f" [{answer.get('decision') or answer.get('message')}]"
 
     def release(self, thread_id: str) -> None:
@@ -254,37 +235,14 @@ class Server:
         self.notify("thread/status/changed", thread_id, status={"type": "notLoaded"})
         self.notify("thread/closed", thread_id)
 
-    def view(self, thread: dict[str, Any]) -> dict[str, Any]:
-        loaded = "active" if thread["id"] in self.active else "idle"
-        status = loaded if thread["owner"] == os.getpid() else "notLoaded"
-        shown = {key: thread[key] for key in ("id", "name", "preview", "cwd")}
-        times = {key: thread[key] for key in ("createdAt", "updatedAt")}
-        return {**shown, **times, "status": {"type": self.knob("status") or status}, "turns": []}
-
-    def as_seen(self, turn: dict[str, Any], thread: dict[str, Any]) -> dict[str, Any]:
-        """A turn that runs elsewhere, or ran in a process that died, reads as interrupted."""
-        foreign = thread["owner"] != os.getpid() or thread["id"] not in self.active
-        cut = turn["status"] == "inProgress" and foreign
-        return {**turn, "status": "interrupted"} if cut else turn
-
-    @contextlib.contextmanager
-    def thread(self, params: dict[str, Any], absent: str) -> Iterator[dict[str, Any]]:
-        with shared(self.folder) as threads:
-            if params["threadId"] not in threads:
-                raise Refusal(absent.format(params["threadId"]))
-            yield threads[params["threadId"]]
-
-    def knob(self, name: str) -> Any:
-        return load(self.folder / "knobs.json", KNOBS)[name]
-
     def notify(self, method: str, thread_id: str, **params: Any) -> None:
-        self.send({"method": method, "params": {"threadId": thread_id, **params}})
+        everybody = method in ("thread/status/changed", "thread/closed")
+        to = self.clients if everybody else self.listeners.get(thread_id, set())
+        self.tell(to, {"method": method, "params": {"threadId": thread_id, **params}})
 
-    def send(self, message: dict[str, Any]) -> None:
-        self.log({"out": message})
-        with self.output:
-            sys.stdout.write(json.dumps(message) + "\n")
-            sys.stdout.flush()
+    def tell(self, clients: set[Client], message: dict[str, Any]) -> None:
+        for client in tuple(clients):
+            client.send(message)
 
     def log(self, entry: dict[str, Any]) -> None:
         line = json.dumps({**entry, "pid": os.getpid()}) + "\n"
@@ -293,6 +251,6 @@ class Server:
 
 
 if __name__ == "__main__":
-    Server(Path(os.environ["FAKE_CODEX"])).serve()
+    serve(Server(Path(os.environ["FAKE_CODEX"])), sys.argv[1:])
     # Turns of a server whose client has gone are cut short, as the real one does.
     os._exit(0)

@@ -1,14 +1,28 @@
-from collections.abc import AsyncIterator, Callable
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.codex.client import CodexClient
+from app.codex.detached import kill_group, peer_pid
 from app.codex.pool import Pool
 from app.settings import Settings
 from tests.fakes.codex import FakeCodex
 from tests.support.codex import CodexHome
+
+
+@pytest.fixture
+def data_dir(short_path: Path) -> Iterator[Path]:
+    """The hub's data folder. An app-server that listens in it at the end is ended."""
+    folder = short_path / "data"
+    yield folder
+    for path in folder.rglob("*.sock"):
+        with socket.socket(socket.AF_UNIX) as peer, contextlib.suppress(OSError):
+            peer.connect(str(path))
+            kill_group(peer_pid(peer))
 
 
 @pytest.fixture
@@ -17,11 +31,12 @@ def fake(tmp_path: Path) -> FakeCodex:
 
 
 @pytest.fixture
-def make_settings(tmp_path: Path, fake: FakeCodex) -> Callable[..., Settings]:
+def make_settings(tmp_path: Path, data_dir: Path, fake: FakeCodex) -> Callable[..., Settings]:
     """Settings for the scripted app-server."""
 
     def make(**values: Any) -> Settings:
         defaults = {"codex_command": str(fake.command), "codex_home": tmp_path / "home"}
+        defaults |= {"data_dir": data_dir, "log_path": tmp_path / "log" / "activity.log"}
         return Settings(**(defaults | values))
 
     return make
@@ -36,9 +51,9 @@ async def client(make_settings: Callable[..., Settings]) -> AsyncIterator[CodexC
 
 
 @pytest.fixture
-def real_settings(codex_home: CodexHome) -> Settings:
+def real_settings(codex_home: CodexHome, data_dir: Path, tmp_path: Path) -> Settings:
     """Settings for the real Codex, whose model is the fake one."""
-    return Settings(**codex_home.settings)
+    return Settings(**codex_home.settings, data_dir=data_dir, log_path=tmp_path / "activity.log")
 
 
 @pytest.fixture

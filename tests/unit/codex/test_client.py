@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,11 +208,11 @@ async def test_a_thread_of_another_writer_is_busy(client: CodexClient, fake: Fak
 
 
 async def test_a_thread_that_was_let_go_is_free_for_another_codex(
-    client: CodexClient, make_settings: Callable[..., Settings]
+    client: CodexClient, make_settings: Callable[..., Settings], data_dir: Path
 ) -> None:
     thread_id = await new_thread(client)
     await run_turn(client, thread_id, "hello")
-    other_pool = Pool(make_settings())
+    other_pool = Pool(make_settings(data_dir=data_dir / "other"))
     other = await other_pool.client()
     with pytest.raises(TargetBusy):
         await other.resume(thread_id)

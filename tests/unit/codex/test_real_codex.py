@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from app.codex.projects import belongs, trusted_projects
 from app.codex.protocol import TurnLog
 from app.errors import TargetBusy, ThreadNotFound
 from app.settings import Settings
+from tests.fakes.model import FakeModel
 from tests.support.codex import CodexHome
 
 pytestmark = pytest.mark.anyio
@@ -149,7 +151,7 @@ async def test_a_thread_is_busy_for_another_codex_until_it_is_let_go(
     real_client: CodexClient, codex_home: CodexHome, real_settings: Settings
 ) -> None:
     thread_id = await new_thread(real_client, codex_home)
-    other_pool = Pool(real_settings)
+    other_pool = Pool(real_settings.model_copy(update={"data_dir": real_settings.data_dir / "other"}))
     other = await other_pool.client()
     with pytest.raises(TargetBusy):
         await other.resume(thread_id)
@@ -187,7 +189,64 @@ async def test_threads_that_are_not_there_are_not_found(real_client: CodexClient
             await call(thread_id)
 
 
-async def test_a_stop_leaves_nothing_of_the_process_group(real_settings: Settings, codex_home: CodexHome) -> None:
+async def test_a_turn_that_runs_is_taken_up_by_who_comes_next(
+    real_settings: Settings, codex_home: CodexHome, model: FakeModel
+) -> None:
+    first, pool = await Pool(real_settings).client(), Pool(real_settings)
+    thread_id = await new_thread(first, codex_home)
+    log = TurnLog("d/1", await first.start_turn(thread_id, "[[gate work]] careful", "d/1"))
+    await asyncio.to_thread(model.wait_at_gate, "work")
+    await first.aclose()
+    second = await pool.client()
+    with second.watch(thread_id) as watch:
+        assert (await second.resume(thread_id)).status == "active"
+        model.release("work")
+        async with asyncio.timeout(10):
+            while not log.completed:
+                log.feed(await anext(watch))
+    assert log.result.reply == "echo: careful"
+    await pool.aclose()
+
+
+async def test_a_question_that_waits_is_asked_again_of_who_comes_next(
+    real_settings: Settings, codex_home: CodexHome, short_path: Path
+) -> None:
+    socket = short_path / "given.sock"
+    asking = ("-c", 'approval_policy="on-request"', "-c", 'model="gpt-6.1-sol"')
+    arguments = ("app-server", *asking, "--listen", f"unix://{socket}")
+    settings = real_settings.model_copy(update={"codex_args": arguments})
+    questions: asyncio.Queue[str] = asyncio.Queue()
+
+    async def never(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        questions.put_nowait(method)
+        return await asyncio.Future()
+
+    async def accept(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        questions.put_nowait(method)
+        return {"decision": "accept"}
+
+    first = await Pool(settings, never).client()
+    thread_id = (await first.start_thread(str(codex_home.project), "read-only")).id
+    log = TurnLog("d/1", await first.start_turn(thread_id, "[[patch asked yes]]", "d/1"))
+    async with asyncio.timeout(20):
+        assert await questions.get() == "item/fileChange/requestApproval"
+    await first.aclose()
+    pool = Pool(settings, accept)
+    second = await pool.client()
+    with second.watch(thread_id) as watch:
+        assert (await second.resume(thread_id)).status == "active"
+        async with asyncio.timeout(20):
+            while not log.completed:
+                log.feed(await anext(watch))
+    assert questions.get_nowait() == "item/fileChange/requestApproval"
+    assert (codex_home.project / "asked").exists()
+    await pool.aclose()
+    assert not socket.exists()
+
+
+async def test_over_standard_streams_a_stop_leaves_nothing_of_the_process_group(
+    real_settings: Settings, codex_home: CodexHome
+) -> None:
     process = await AppServerProcess.spawn(real_settings)
     client = CodexClient(process, real_settings)
     await client.initialize()
@@ -197,7 +256,7 @@ async def test_a_stop_leaves_nothing_of_the_process_group(real_settings: Setting
     assert group_is_empty(process.pid)
 
 
-async def test_a_hub_that_is_killed_leaves_no_app_server_and_no_lock(
+async def test_over_standard_streams_a_hub_that_is_killed_leaves_no_app_server_and_no_lock(
     real_settings: Settings, codex_home: CodexHome
 ) -> None:
     hub = await asyncio.create_subprocess_exec(

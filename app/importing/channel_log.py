@@ -14,21 +14,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from app.errors import CannotStart
+from app.importing.source import OWNER, YEAR_10000, LeftOut, open_source
 from app.models import Message
 from app.settings import CONTROL, Settings
 from app.storage import imports, search
 from app.storage.database import Database
 
-OWNER = "relay-hub import"
-"""Who has the database: read by whoever starts a hub on it meanwhile."""
 BATCH_MESSAGES = 2000
 BATCH_BYTES = 4 * 1024 * 1024
 """What is stored at once, and is at most in memory."""
 LONGEST_LINE = 64 * 1024 * 1024
 MOST_ID = 2**53 - 1
 """Greater numbers do not survive JSON everywhere."""
-YEAR_10000 = 253_402_300_800
-EXAMPLES = 5
 
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
 
@@ -46,8 +43,7 @@ class Imported:
     first_new: int = 0
     last_new: int = 0
     known: int = 0  # here already
-    left_out: int = 0  # no messages
-    examples: list[str] = field(default_factory=list)  # of what was left out
+    left_out: LeftOut = field(default_factory=LeftOut)  # no messages
 
     def stored(self, messages: Sequence[Message], ids: Sequence[int | None]) -> None:
         for message, new_id in zip(messages, ids, strict=True):
@@ -59,11 +55,6 @@ class Imported:
                 self.renumbered += 1
                 self.first_new = self.first_new or new_id
                 self.last_new = new_id
-
-    def leave_out(self, where: str, why: object) -> None:
-        self.left_out += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(f"{where}: {why}")
 
 
 async def import_channel_log(settings: Settings, log: Path, on_file: Callable[[Path], None]) -> Imported:
@@ -78,7 +69,7 @@ async def import_channel_log(settings: Settings, log: Path, on_file: Callable[[P
     imported = Imported()
     with ExitStack() as stack:
         # All at once: a relay that still writes may rotate its files while we read.
-        files = [(path, stack.enter_context(_open(path))) for path in _newest_first(log)]
+        files = [(path, stack.enter_context(open_source(path))) for path in _newest_first(log)]
         database = Database(settings.database, OWNER)
         await database.open()
         try:
@@ -100,13 +91,6 @@ def _newest_first(log: Path) -> list[Path]:
     return found
 
 
-def _open(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb", buffering=1024 * 1024)
-    except OSError as error:
-        raise CannotStart(f"Cannot read {path}: {error.strerror}") from None
-
-
 def _batches(
     files: Iterator[tuple[Path, IO[bytes]]],
     max_name_chars: int,
@@ -121,7 +105,7 @@ def _batches(
             try:
                 batch.append(_message(line, max_name_chars))
             except NotAMessage as reason:
-                imported.leave_out(f"{path}:{number}", reason)
+                imported.left_out.add(f"{path}:{number}", reason)
                 continue
             size += len(line)
             if len(batch) == BATCH_MESSAGES or size > BATCH_BYTES:

@@ -1,0 +1,1 @@
+"""Taking over what an older relay has kept: its archive of messages, and its dispatches."""
