@@ -199,7 +199,7 @@ class Dispatches:
         """
         started = ticked = time.monotonic()
         # First of all its name: whoever gives up waiting can ask for it.
-        note = f"dispatch {dispatch.id}"
+        note: str | None = f"dispatch {dispatch.id}"
         await tick(0.0, note)
         with self._bus.subscribe(Topic.dispatch(dispatch.id)) as hints:
             while dispatch.finished_at is None and (left := started + limit_sec - time.monotonic()) > 0:

@@ -17,6 +17,11 @@ def message_url(message: Message) -> str:
     return f"{channel_url(message.target)}?at={message.id}#m{message.id}"
 
 
+def dispatch_url(dispatch_id: str) -> str:
+    """The path of a dispatch's page."""
+    return f"/dispatches/{quote(dispatch_id, safe='')}"
+
+
 def channel_name(path: str) -> str:
     """The name in a path, decoded already.
 

@@ -7,6 +7,7 @@ from html import escape
 from io import StringIO
 from typing import TypeVar
 
+from markupsafe import Markup
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
@@ -52,6 +53,11 @@ def block(code: str, language: str, deadline: float) -> str:
     return f'<div class="code">{COPY}{_pre(colours)}</div>\n'
 
 
+def diff_block(text: str) -> Markup:
+    """A diff as HTML; whatever else the text is, as a block of code."""
+    return Markup(block(text, "diff", time.monotonic()))  # noqa: S704
+
+
 def highlight(code: str, language: str, deadline: float) -> str:
     """Code in colours. Plain text where the language is unknown or `deadline` (monotonic seconds) passes."""
     if language not in LANGUAGES or len(code) > MAX_CHARS:
@@ -92,8 +98,9 @@ def _file(file: diff.File) -> str:
     title = f"<bdi>{escape(file.title or 'Changes')}</bdi>"
     width = len(str(max(max(line.old or 0, line.new or 0) for line in file.lines)))
     lines = "".join(_numbered(line, width) for line in file.lines)
-    is_open = " open" if len(file.lines) <= MOST_OPEN_LINES else ""
-    return f"<details{is_open}><summary>{title} {' '.join(facts)}</summary>{_pre(lines)}</details>"
+    # A diff that grows is told from its earlier self file by file.
+    start = f'<details data-key="{escape(file.title)}"{" open" if len(file.lines) <= MOST_OPEN_LINES else ""}>'
+    return f"{start}<summary>{title} {' '.join(facts)}</summary>{_pre(lines)}</details>"
 
 
 def _numbered(line: diff.Line, width: int) -> str:

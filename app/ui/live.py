@@ -11,15 +11,16 @@ from app.models import Channel, Message, Topic
 from app.sse import EventStream, Feed, event
 from app.storage import dispatches
 from app.ui.addresses import channel_name, cursor
+from app.ui.filter import RECENT_DISPATCHES, Filter, chosen
 from app.ui.render import Renderer
+from app.ui.story import stamp, story
 
 BATCH = 100
-RECENT_DISPATCHES = 50
-"""As many as stand on a page."""
 STOPPING = event("stopping", "1")
 """The last a page hears of a hub that stops; it says so and waits for the next one."""
 KEPT_EVENTS = 500
 KEPT_CHARS = 16_000
+EVERYTHING = Filter()
 
 
 class LiveChannels:
@@ -77,41 +78,70 @@ class ChannelFeed:
 
 
 class DispatchesFeed:
-    """The newest dispatches, each again whenever it has changed."""
+    """The newest dispatches that fit a filter, each again whenever it has changed."""
 
     topics = (Topic.DISPATCHES,)
 
-    def __init__(self, hub: Hub, renderer: Renderer) -> None:
+    def __init__(self, hub: Hub, renderer: Renderer, wanted: Filter = EVERYTHING) -> None:
         self._hub = hub
         self._renderer = renderer
+        self._wanted = wanted
         self._seen: dict[str, str] = {}
+        self._going_on: set[str] = set()
 
     async def news(self) -> AsyncIterator[bytes]:
-        recent = await self._hub.database.read(dispatches.page, RECENT_DISPATCHES)
-        rows = {dispatch.id: await self._renderer.dispatch(dispatch) for dispatch in reversed(recent)}
-        for dispatch_id, row in rows.items():
-            if self._seen.get(dispatch_id) != row:
+        recent = await self._hub.database.read(dispatches.page, RECENT_DISPATCHES, **self._wanted.conditions)
+        # One that fits no longer stays where the reader sees it, and tells how it goes on.
+        left = self._going_on - {dispatch.id for dispatch in recent}
+        others = [await self._hub.database.read(dispatches.get, dispatch_id) for dispatch_id in left]
+        shown = [*filter(None, others), *reversed(recent)]
+        before, self._seen = self._seen, {}
+        for dispatch in shown:
+            row = self._seen[dispatch.id] = await self._renderer.dispatch(dispatch)
+            if before.get(dispatch.id) != row:
                 yield event("replace", row)
-        self._seen = dict(rows)
+        self._going_on = {dispatch.id for dispatch in shown[-2 * RECENT_DISPATCHES :] if dispatch.finished_at is None}
 
 
 class DispatchFeed:
-    """One dispatch, again whenever it has changed."""
+    """One dispatch: the parts of its page and the steps of its turn, each again whenever it has changed."""
 
-    def __init__(self, hub: Hub, renderer: Renderer, dispatch_id: str) -> None:
+    def __init__(self, hub: Hub, renderer: Renderer, dispatch_id: str, after: int = 0) -> None:
+        """`after` is the stamp of what the reader has seen already."""
         self.topics = (Topic.dispatch(dispatch_id),)
         self._hub = hub
         self._renderer = renderer
         self._dispatch_id = dispatch_id
-        self._seen = ""
+        self._after = after
+        self._parts: dict[str, str] = {}
+        self._steps: dict[str, tuple[float, bool]] = {}
 
     async def news(self) -> AsyncIterator[bytes]:
-        standing = await self._hub.dispatches.standing(self._dispatch_id)
-        history = await self._hub.database.read(dispatches.history, self._dispatch_id)
-        detail = await self._renderer.dispatch_detail(standing, history)
-        if detail != self._seen:
-            self._seen = detail
-            yield event("replace", detail)
+        told = await story(self._hub, self._dispatch_id)
+        fresh = []
+        for item in told.items:
+            step = item.updated_at, item is told.reply_item
+            known = self._steps.get(item.item_id, (item.updated_at, False) if self._has(item.updated_at) else None)
+            self._steps[item.item_id] = step
+            if step != known:
+                fresh.append(await self._renderer.step(item, is_reply=step[1]))
+        parts = await self._renderer.parts(told)
+        if not self._parts and self._has(told.dispatch.updated_at):
+            # These may be large, and only the dispatch itself changes them.
+            self._parts = {name: parts[name] for name in ("result", "changes")}
+        fresh += [part for name, part in parts.items() if part != self._parts.get(name)]
+        self._parts = dict(parts)
+        # A reader who is cut off between two of them comes back with the stamp before.
+        for number, html in enumerate(fresh, 1):
+            yield event("replace", html, told.stamp if number == len(fresh) else None)
+
+    def _has(self, changed_at: float) -> bool:
+        return stamp(changed_at) <= self._after
+
+
+def seen(request: Request) -> int | None:
+    """The last event that the reader has, of this stream or of the page that opens it."""
+    return cursor("after", request.headers.get("last-event-id") or request.query_params.get("after"))
 
 
 def routes(hub: Hub, renderer: Renderer) -> APIRouter:
@@ -125,19 +155,18 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
     @router.get("/channels/{name:path}")
     async def channel(request: Request, name: str) -> EventStream:
         name = channel_name(name)
-        seen = request.headers.get("last-event-id") or request.query_params.get("after")
-        after = cursor("after", seen)
+        after = seen(request)
         if after is None:
             after = await hub.chat.last_id(name)
         return answer(ChannelFeed(hub, renderer, shared, name, after))
 
     @router.get("/dispatches")
-    async def all_dispatches() -> EventStream:
-        return answer(DispatchesFeed(hub, renderer))
+    async def all_dispatches(request: Request) -> EventStream:
+        return answer(DispatchesFeed(hub, renderer, chosen(request.query_params)))
 
     @router.get("/dispatches/{dispatch_id}")
-    async def one_dispatch(dispatch_id: str) -> EventStream:
-        await hub.dispatches.get(dispatch_id)
-        return answer(DispatchFeed(hub, renderer, dispatch_id))
+    async def one_dispatch(request: Request, dispatch_id: str) -> EventStream:
+        await hub.dispatches.standing(dispatch_id)
+        return answer(DispatchFeed(hub, renderer, dispatch_id, seen(request) or 0))
 
     return router

@@ -13,14 +13,15 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from app.dispatch.recovery import Standing
 from app.errors import NotFound
-from app.models import Channel, Dispatch, DispatchEvent, Message
+from app.models import Channel, Dispatch, Message, TurnItem
 from app.schemas import iso
 from app.settings import ROOT
-from app.ui.addresses import channel_url, message_url
+from app.ui.addresses import channel_url, dispatch_url, message_url
+from app.ui.code import diff_block
 from app.ui.excerpts import first_words
 from app.ui.markdown import Markdown
+from app.ui.story import Story, actions, is_open, output, plan, tokens
 
 CACHE_CHARS = 32 * 1024 * 1024
 """How much rendered HTML is kept; a message takes about twice its text."""
@@ -32,6 +33,9 @@ HUES = 8
 """Colours for senders; static/css/colors.css defines as many."""
 
 Find = Callable[[int], Awaitable[Message]]
+Back = tuple[str, str]
+"""A path, and the words of the link to it."""
+HOME: Back = ("/", "Back to the channels")
 
 
 def asset_folder(name: str) -> Path:
@@ -54,9 +58,11 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._env.globals |= {"asset": _Assets().url, "channel_url": channel_url, "message_url": message_url}
-        self._env.filters |= {"duration": duration, "first_words": first_words, "hue": _hue, "iso": iso}
-        self._env.filters["markdown"] = Markdown().render
+        self._env.globals |= {"asset": _Assets().url}
+        self._env.globals |= {"channel_url": channel_url, "dispatch_url": dispatch_url, "message_url": message_url}
+        self._env.filters |= {"duration": duration, "first_words": first_words, "folder": folder, "hue": _hue}
+        self._env.filters |= {"diff": diff_block, "is_open": is_open, "iso": iso, "output": output}
+        self._env.filters |= {"markdown": Markdown().render, "plan": plan, "tokens": tokens}
         self._fragments: OrderedDict[Hashable, Markup] = OrderedDict()
         self._chars = 0
         self._turn = asyncio.Lock()
@@ -70,9 +76,9 @@ class Renderer:
         values |= {"theme": theme if theme in THEMES else "", "origin": str(request.base_url).rstrip("/")}
         return HTMLResponse(self.render(template, **values), status, {"Cache-Control": "no-cache"})
 
-    def error(self, request: Request, status: int, title: str, message: str) -> HTMLResponse:
-        """A whole page that says what went wrong."""
-        return self.page(request, "error.html", status, status_code=status, title=title, message=message)
+    def error(self, request: Request, status: int, title: str, message: str, back: Back = HOME) -> HTMLResponse:
+        """A whole page that says what went wrong; `back` is where to go from there."""
+        return self.page(request, "error.html", status, status_code=status, title=title, message=message, back=back)
 
     async def message(self, message: Message) -> Markup:
         """Messages never change, and so do the ones that they answer."""
@@ -88,13 +94,33 @@ class Renderer:
 
     async def dispatch(self, dispatch: Dispatch) -> Markup:
         """A dispatch's line in the list."""
-        return await self._fragment("dispatches/_dispatch.html", (dispatch.id, dispatch.updated_at), dispatch=dispatch)
+        version = (dispatch.id, dispatch.updated_at)
+        return await self._fragment("dispatches/_dispatch.html", version, dispatch=dispatch)
 
-    async def dispatch_detail(self, standing: Standing, history: Sequence[DispatchEvent]) -> Markup:
-        """All about a dispatch: the body of its page."""
-        version = (standing.dispatch.id, standing.dispatch.updated_at, len(history), standing.advice)
-        values = {"dispatch": standing.dispatch, "advice": standing.advice, "history": history}
-        return await self._fragment("dispatches/_detail.html", version, **values)
+    async def parts(self, story: Story) -> dict[str, Markup]:
+        """The parts of a dispatch's page that change as wholes, by the names of their templates."""
+        dispatch = story.dispatch
+        # While a turn runs its row changes all the time; what is costly is made again only when it has changed itself.
+        reply = dispatch.reply_text, dispatch.error_code, dispatch.error_message
+        known = dispatch.updated_at, story.standing.suggested, len(story.messages), len(story.children)
+        versions: dict[str, Hashable] = {
+            "head": known,
+            "steps": (dispatch.usage, len(story.items)),
+            "result": zlib.crc32(repr(reply).encode()),
+            "changes": (zlib.crc32((dispatch.diff or "").encode()), dispatch.finished_at),
+            "facts": known,
+            "history": len(story.history),
+        }
+        values = {"story": story, "dispatch": dispatch, "actions": actions(story.standing)}
+        return {
+            name: await self._fragment(f"dispatches/_{name}.html", (dispatch.id, version), **values)
+            for name, version in versions.items()
+        }
+
+    async def step(self, item: TurnItem, is_reply: bool) -> Markup:
+        """One step of a turn. The one that is the reply is left empty: the reply has its own place."""
+        version = (item.dispatch_id, item.item_id, item.updated_at, is_reply)
+        return await self._fragment("dispatches/_step.html", version, item=item, is_reply=is_reply)
 
     async def _fragment(self, template: str, key: Hashable, **values: Any) -> Markup:
         """A piece of a page, rendered once for each template and key while the cache holds it.
@@ -133,6 +159,11 @@ class _Assets:
 
 def _hue(name: str) -> int:
     return zlib.crc32(name.encode()) % HUES
+
+
+def folder(path: str) -> str:
+    """The last part of a path, of whatever system."""
+    return path.replace("\\", "/").rstrip("/").split("/")[-1] or path
 
 
 def duration(milliseconds: int) -> str:

@@ -3,14 +3,11 @@
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 
 from app.errors import BadRequest
 from app.hub import Hub
-from app.storage import dispatches
-from app.ui import channels, search
-from app.ui.addresses import cursor
-from app.ui.live import RECENT_DISPATCHES
+from app.ui import channels, dispatches, search
 from app.ui.render import THEME_COOKIE, THEMES, Renderer
 
 SYSTEM = "system"
@@ -21,31 +18,8 @@ THEME_SEC = 365 * 24 * 3600
 def routes(hub: Hub, renderer: Renderer) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     router.include_router(channels.routes(hub, renderer))
+    router.include_router(dispatches.routes(hub, renderer))
     router.include_router(search.routes(hub, renderer))
-
-    @router.get("/dispatches")
-    async def all_dispatches(request: Request) -> HTMLResponse:
-        before = cursor("before", request.query_params.get("before"))
-        rows = await hub.database.read(dispatches.page, RECENT_DISPATCHES + 1, before)
-        shown = rows[:RECENT_DISPATCHES]
-        return renderer.page(
-            request,
-            "dispatches/index.html",
-            dispatches=[await renderer.dispatch(dispatch) for dispatch in shown],
-            older=shown[-1].seq if len(rows) > RECENT_DISPATCHES else None,
-            is_live=before is None,
-        )
-
-    @router.get("/dispatches/{dispatch_id}")
-    async def one_dispatch(request: Request, dispatch_id: str) -> HTMLResponse:
-        standing = await hub.dispatches.standing(dispatch_id)
-        history = await hub.database.read(dispatches.history, dispatch_id)
-        return renderer.page(
-            request,
-            "dispatches/show.html",
-            dispatch=standing.dispatch,
-            detail=await renderer.dispatch_detail(standing, history),
-        )
 
     @router.post("/theme")
     async def choose_theme(request: Request) -> RedirectResponse:

@@ -9,12 +9,13 @@ const names = (list) => items(list).map((item) => item.dataset.channel).join("\n
 addEventListener("replacing", (event) => {
   const { target: list, detail: next } = event;
   if (list.id !== "channels") return;
+  event.preventDefault();
   if (names(list) === names(next)) {
-    event.preventDefault();
     const counts = items(next).map((item) => item.dataset.count);
     items(list).forEach((item, index) => (item.dataset.count = counts[index]));
     return;
   }
   const held = document.activeElement?.closest("#channels a")?.href;
-  if (held) queueMicrotask(() => [...next.querySelectorAll("a")].find((link) => link.href === held)?.focus());
+  list.replaceWith(next);
+  [...next.querySelectorAll("a")].find((link) => link.href === held)?.focus();
 });

@@ -26,12 +26,16 @@ document.addEventListener("click", async ({ target: button }) => {
 
 const SCROLLING = ".code pre, .prose .table";
 const sizes = new ResizeObserver((changes) => {
-  for (const { target } of changes) {
-    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
-    else target.removeAttribute("tabindex");
+  for (const block of new Set(changes.map(({ target }) => target.closest(SCROLLING)))) {
+    const scrolls = block && (block.scrollWidth > block.clientWidth || block.scrollHeight > block.clientHeight);
+    if (scrolls) block.tabIndex = 0;
+    else block?.removeAttribute("tabindex");
   }
 });
-const watch = (root) => root.querySelectorAll(SCROLLING).forEach((block) => sizes.observe(block));
+// What is inside may grow as well.
+function watch(root) {
+  for (const block of root.querySelectorAll(SCROLLING)) [block, ...block.children].forEach((part) => sizes.observe(part));
+}
 
 watch(document);
 new MutationObserver((changes) => {

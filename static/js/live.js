@@ -1,4 +1,6 @@
 // Keeps the page current over one stream. The hub sends finished pieces of the page; here they only find their place.
+import { morph } from "./morph.js";
+
 const AGAIN_MS = 3000;
 const place = document.querySelector("[data-live]");
 const messages = document.getElementById("messages");
@@ -22,13 +24,21 @@ function show() {
   messages.dispatchEvent(new CustomEvent("arrived", { detail: fresh }));
 }
 
-function replace({ data }) {
+// Lists are in order: a piece that is new stands before the first one of a higher order.
+function insert(next) {
+  const { in: list, order } = next.dataset;
+  const rows = [...document.getElementById(list).children];
+  document.getElementById(list).insertBefore(next, rows.find((row) => row.dataset.order > Number(order)) ?? null);
+}
+
+function replace({ data, lastEventId }) {
   const next = piece(data);
   const present = document.getElementById(next.id);
-  if (!present) document.getElementById("dispatches").prepend(next);
-  else if (next.dataset.version ? next.dataset.version !== present.dataset.version : !next.isEqualNode(present)) {
+  const { version } = next.dataset;
+  if (lastEventId) place.dataset.after = lastEventId;
+  if (version ? version !== present?.dataset.version : !next.isEqualNode(present)) {
     const replacing = new CustomEvent("replacing", { bubbles: true, cancelable: true, detail: next });
-    if (present.dispatchEvent(replacing)) present.replaceWith(next);
+    if ((present ?? place).dispatchEvent(replacing)) present ? morph(present, next) : insert(next);
   }
   dispatchEvent(new Event("replaced"));
 }
@@ -36,7 +46,9 @@ function replace({ data }) {
 function open() {
   if (source) return;
   const tell = (detail) => dispatchEvent(new CustomEvent("stream", { detail }));
-  source = new EventSource(`${place.dataset.live}?after=${messages?.lastElementChild?.dataset.id ?? 0}`);
+  const address = new URL(place.dataset.live, location);
+  address.searchParams.set("after", messages?.lastElementChild?.dataset.id ?? place.dataset.after ?? 0);
+  source = new EventSource(address);
   source.addEventListener("open", () => tell("open"));
   source.addEventListener("message", append);
   source.addEventListener("replace", replace);

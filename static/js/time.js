@@ -17,6 +17,6 @@ function localize(root) {
 localize(document);
 new MutationObserver((changes) => {
   for (const node of changes.flatMap((change) => [...change.addedNodes])) {
-    if (node.querySelectorAll) localize(node);
+    if (node.querySelectorAll) localize(node.parentNode ?? node);
   }
 }).observe(document.body, { childList: true, subtree: true });

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from app.hub import Hub
-from app.models import Dispatch, DispatchStatus, Origin, Outcome
+from app.models import Dispatch, DispatchStatus, Lease, Origin, Outcome, TurnItem
 from app.sse import EventStream, Feed, event
 from app.storage import dispatches, leases, messages
+from app.ui.filter import Filter
 from app.ui.live import ChannelFeed, DispatchesFeed, DispatchFeed, LiveChannels
 from app.ui.render import Renderer
+from app.ui.story import story
 
 pytestmark = pytest.mark.anyio
 WAIT_SEC = 10
@@ -66,6 +68,32 @@ class Reader:
                 assert 'id="channels"' in data
                 return data
 
+    async def part(self, name: str, text: str = "") -> str:
+        """The next version of a part of a dispatch's page that holds a text."""
+        return await self._replacement(f'id="{name}"', text)
+
+    async def step(self) -> str:
+        """The next step of a turn."""
+        return await self._replacement('data-in="items"', "")
+
+    async def _replacement(self, mark: str, text: str) -> str:
+        while True:
+            _, _, data = await self.next()
+            if mark in data and text in data:
+                return data
+
+
+class CountingRenderer(Renderer):
+    """Notes which templates are really rendered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[str] = []
+
+    def render(self, template: str, **values: Any) -> str:
+        self.made.append(template)
+        return super().render(template, **values)
+
 
 def reader_of_channel(hub: Hub, after: int, name: str = "proj-x") -> Reader:
     renderer = Renderer()
@@ -76,11 +104,11 @@ async def say(hub: Hub, text: str, target: str = "proj-x") -> str:
     return str((await hub.chat.post(target=target, sender="claude", text=text, source="mcp")).id)
 
 
-async def accept(hub: Hub) -> Dispatch:
+async def accept(hub: Hub, project_id: str = "/project") -> Dispatch:
     dispatch = Dispatch(
         origin=Origin.ASYNC,
         home="home",
-        project_id="/project",
+        project_id=project_id,
         thread_id="thread",
         thread_name="the thread",
         resolution="thread_id",
@@ -164,17 +192,120 @@ async def test_a_list_of_dispatches_tells_only_what_has_changed(quiet_hub: Hub) 
     assert f'id="d-{first.id}"' in data
 
 
-async def test_a_dispatch_is_sent_again_when_it_has_ended(quiet_hub: Hub) -> None:
+async def test_a_list_tells_what_became_of_a_dispatch_that_fits_its_filter_no_longer(quiet_hub: Hub) -> None:
     dispatch = await accept(quiet_hub)
-    reader = Reader(quiet_hub, DispatchFeed(quiet_hub, Renderer(), dispatch.id))
+    reader = Reader(quiet_hub, DispatchesFeed(quiet_hub, Renderer(), Filter("queued")))
     assert "queued" in (await reader.next())[2]
 
     await finish(quiet_hub)
 
-    data = (await reader.next())[2]
-    while "<strong>done</strong>" not in data:
-        data = (await reader.next())[2]
-    assert "succeeded" in data
+    _, _, data = await reader.next()
+    while "succeeded" not in data:
+        _, _, data = await reader.next()
+    assert f'id="d-{dispatch.id}"' in data
+    later = await accept(quiet_hub)
+    assert f'id="d-{later.id}"' in (await reader.next())[2]
+
+
+async def test_a_list_tells_nothing_of_what_does_not_fit_its_filter(quiet_hub: Hub) -> None:
+    await accept(quiet_hub)
+    reader = Reader(quiet_hub, DispatchesFeed(quiet_hub, Renderer(), Filter(project="/other")))
+
+    wanted = await accept(quiet_hub, project_id="/other")
+
+    assert f'id="d-{wanted.id}"' in (await reader.next())[2]
+
+
+async def test_the_parts_of_a_dispatch_are_sent_again_when_it_has_ended(quiet_hub: Hub) -> None:
+    dispatch = await accept(quiet_hub)
+    reader = Reader(quiet_hub, DispatchFeed(quiet_hub, Renderer(), dispatch.id))
+    assert "queued" in await reader.part("head")
+
+    await finish(quiet_hub)
+
+    assert "succeeded" in await reader.part("head", "succeeded")
+    assert "<strong>done</strong>" in await reader.part("result")
+
+
+class Turn:
+    """A dispatch that runs, and says what the test wants it to."""
+
+    def __init__(self, hub: Hub, dispatch: Dispatch, lease: Lease) -> None:
+        self._hub = hub
+        self._lease = lease
+        self.dispatch = dispatch
+
+    @classmethod
+    async def begin(cls, hub: Hub) -> "Turn":
+        await accept(hub)
+        taken = await hub.database.write(leases.claim, "home", "owner", 60)
+        assert taken
+        return cls(hub, *taken)
+
+    async def say(self, *positions: int, text: str = "text") -> None:
+        items = [
+            TurnItem(
+                dispatch_id=self.dispatch.id,
+                item_id=f"item {position}",
+                position=position,
+                kind="message",
+                text=f"{text} {position}",
+                status="inProgress",
+            )
+            for position in positions
+        ]
+        await self._hub.database.write(leases.record_progress, self._lease, items, {})
+
+    async def end(self, reply: str) -> None:
+        await self._hub.database.write(leases.finish, self._lease, Outcome(DispatchStatus.SUCCEEDED, reply_text=reply))
+
+
+async def test_only_the_step_that_has_changed_is_made_and_sent_again(quiet_hub: Hub) -> None:
+    renderer = CountingRenderer()
+    turn = await Turn.begin(quiet_hub)
+    await turn.say(*range(200))
+    reader = Reader(quiet_hub, DispatchFeed(quiet_hub, renderer, turn.dispatch.id))
+    assert [f"text {number}" in await reader.step() for number in range(200)] == [True] * 200
+    await reader.part("history")
+    renderer.made.clear()
+
+    await turn.say(7, text="more")
+
+    assert "more 7" in await reader.step()
+    assert renderer.made.count("dispatches/_step.html") == 1
+
+
+async def test_a_reader_who_comes_back_gets_what_has_changed_since(quiet_hub: Hub) -> None:
+    renderer = Renderer()
+    turn = await Turn.begin(quiet_hub)
+    await turn.say(0, 1)
+    seen = (await story(quiet_hub, turn.dispatch.id)).stamp
+    await turn.say(1, text="more")
+
+    reader = Reader(quiet_hub, DispatchFeed(quiet_hub, renderer, turn.dispatch.id, seen))
+
+    assert "more 1" in await reader.step()
+    _, event_id, data = await reader.next()
+    while not event_id:
+        assert 'data-in="items"' not in data
+        _, event_id, data = await reader.next()
+    assert int(event_id) == (await story(quiet_hub, turn.dispatch.id)).stamp > seen
+
+
+async def test_the_last_message_gives_way_to_the_reply(quiet_hub: Hub) -> None:
+    turn = await Turn.begin(quiet_hub)
+    await turn.say(0, 1)
+    seen = (await story(quiet_hub, turn.dispatch.id)).stamp
+    reader = Reader(quiet_hub, DispatchFeed(quiet_hub, Renderer(), turn.dispatch.id, seen))
+    await reader.part("head")
+
+    await turn.end("text 1")
+
+    step = await reader.step()
+    assert 'id="item-item 1"' in step
+    assert "hidden" in step
+    assert "text 1" not in step
+    assert "text 1" in await reader.part("result", "text 1")
 
 
 async def test_a_stream_ends_quietly_when_the_hub_stops(quiet_hub: Hub) -> None:

@@ -20,7 +20,7 @@ a bdi blockquote br button code del details div em h4 h5 h6 hr li ol p pre s spa
 tr ul
 """
 TAGS = set(_TAGS.split())
-ATTRIBUTES = {"aria-live", "class", "data-n", "href", "open", "rel", "start", "target", "title", "type"}
+ATTRIBUTES = {"aria-live", "class", "data-key", "data-n", "href", "open", "rel", "start", "target", "title", "type"}
 
 
 class Inspector(HTMLParser):
