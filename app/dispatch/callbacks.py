@@ -13,7 +13,7 @@ import time
 from app.dispatch.envelopes import completed, event_json, news
 from app.dispatch.targets import Target, Targets
 from app.dispatch.webhooks import Webhooks
-from app.errors import AppServerUnavailable, CallbackTargetInvalid, ErrorCode, HubError
+from app.errors import CallbackTargetInvalid, ErrorCode, HubError
 from app.models import CallbackStatus, Dispatch, DispatchStatus, Message, Origin, Outcome
 from app.settings import Settings
 from app.storage import dispatches, messages
@@ -50,25 +50,25 @@ class Callbacks:
         await asyncio.gather(*self._requests.values(), return_exceptions=True)
 
     async def send_due(self) -> None:
-        """Start every callback that is due. One whose app-server is down stays due."""
+        """Start every callback that is due. While Codex cannot be asked, those to threads stay due."""
+        can_ask = True
         for parent in await self._database.read(dispatches.due_callbacks, self._home):
             if parent.callback_thread_id is None:
                 if parent.id not in self._requests:
                     self._requests[parent.id] = asyncio.create_task(self._request(parent))
-                continue
-            try:
-                await self.begin(parent)
-            except AppServerUnavailable:
-                return
-            except HubError as error:
-                await self._database.write(_fail, parent, error)
+            elif can_ask:
+                try:
+                    await self.begin(parent)
+                except HubError as error:
+                    if can_ask := not error.retryable:
+                        await self._database.write(_fail, parent, error)
 
     async def begin(self, parent: Dispatch) -> None:
         """Put the news into the line of the thread that asked, if it is still due.
 
         Raises:
             CallbackTargetInvalid: there is no such thread, or its project is not trusted.
-            AppServerUnavailable: nobody can tell at the moment.
+            AppServerUnavailable, NoAnswer: nobody can tell at the moment.
         """
         target = await self.target(parent.callback_thread_id or "")
         await self._database.write(self._begin, parent, target)
@@ -77,13 +77,13 @@ class Callbacks:
         """The thread to tell.
 
         Raises:
-            CallbackTargetInvalid, AppServerUnavailable: as `begin`.
+            CallbackTargetInvalid, AppServerUnavailable, NoAnswer: as `begin`.
         """
         try:
             return await self._targets.by_id(thread_id)
-        except AppServerUnavailable:
-            raise
         except HubError as error:
+            if error.retryable:
+                raise
             raise CallbackTargetInvalid(
                 f"Callback thread could not be resolved: {thread_id} ({error.message})",
                 callbackThreadId=thread_id,

@@ -1,6 +1,7 @@
 """What a turn says and does while it runs, gathered from notifications in bounded form."""
 
 import json
+import shlex
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -170,11 +171,10 @@ def _described(item: dict[str, Any]) -> tuple[str, str]:
         case "commandExecution":
             code = item.get("exitCode")
             ended = f"\n(exit code {code})" if isinstance(code, int) and code else ""
-            return _text(item.get("command")), f"{_text(item.get('aggregatedOutput'))}{ended}"
+            return _command(_text(item.get("command"))), f"{_text(item.get('aggregatedOutput'))}{ended}"
         case "fileChange":
             changes = [change for change in item.get("changes") or [] if isinstance(change, dict)]
-            paths = [_text(change.get("path")) for change in changes]
-            return ", ".join(paths), "\n".join(_text(change.get("diff")) for change in changes)
+            return ", ".join(_text(change.get("path")) for change in changes), "\n".join(map(_diff, changes))
         case "mcpToolCall" | "dynamicToolCall":
             owner = _text(item.get("server")) or _text(item.get("namespace"))
             name = ".".join(filter(None, (owner, _text(item.get("tool")))))
@@ -186,6 +186,31 @@ def _described(item: dict[str, Any]) -> tuple[str, str]:
         case "webSearch":
             return _text(item.get("query")), ""
     return "", ""
+
+
+def _command(line: str) -> str:
+    """The command itself, without the shell that Codex runs it in."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return line
+    is_wrapped = len(words) == 3 and words[0].endswith("sh") and words[1] in ("-c", "-lc")
+    return words[2] if is_wrapped else line
+
+
+def _diff(change: dict[str, Any]) -> str:
+    """A change of one file as a unified diff. Of a file that is new or gone Codex gives the text alone."""
+    path, text = _text(change.get("path")), _text(change.get("diff")).rstrip("\n")
+    kind = change.get("kind")
+    lines = text.split("\n") if text else []
+    match kind.get("type") if isinstance(kind, dict) else kind:
+        case "add":
+            head, sign = f"--- /dev/null\n+++ {path}\n@@ -0,0 +1,{len(lines)} @@\n", "+"
+        case "delete":
+            head, sign = f"--- {path}\n+++ /dev/null\n@@ -1,{len(lines)} +0,0 @@\n", "-"
+        case _:
+            return f"--- {path}\n+++ {path}\n{text}"
+    return head + "\n".join(f"{sign}{line}" for line in lines)
 
 
 def _json(value: Any) -> str:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 from app.codex.protocol import Turn, TurnResult, turn_result
-from app.errors import ErrorCode
+from app.errors import ErrorCode, HubError, from_code
 from app.models import CallbackStatus, Dispatch, DispatchStatus, Lease, Outcome
+
+TURN_FAILED = "Target turn failed: "
 
 
 class Writer(Enum):
@@ -57,6 +59,9 @@ def judge(turn: Turn | None, writer: Writer) -> Verdict:
         return Verdict(Action.WAIT, turn.id)
     if writer is Writer.HERE:
         return Verdict(Action.FOLLOW, turn.id)
+    if not turn.items:
+        # It was cut off before our message was in it.
+        return Verdict(Action.SEND)
     return Verdict(
         Action.FINISH,
         turn.id,
@@ -78,7 +83,7 @@ def ended(result: TurnResult) -> Outcome:
             DispatchStatus.FAILED,
             turn_id,
             error_code=ErrorCode.TARGET_TURN_FAILED,
-            error_message=f"Target turn failed: {result.error or result.status or 'unknown'}",
+            error_message=f"{TURN_FAILED}{result.error or result.status or 'unknown'}",
         )
     if not result.reply:
         return Outcome(
@@ -88,6 +93,17 @@ def ended(result: TurnResult) -> Outcome:
             error_message="Target thread completed but returned no final text.",
         )
     return Outcome(DispatchStatus.SUCCEEDED, turn_id, reply_text=result.reply)
+
+
+def failure(dispatch: Dispatch) -> HubError:
+    """The error of a dispatch that ended without a reply, for whoever waited for one."""
+    details = {"dispatchId": dispatch.id, "threadId": dispatch.thread_id, "turnId": dispatch.turn_id}
+    match dispatch.error_code:
+        case ErrorCode.TARGET_TURN_FAILED:
+            details["detail"] = (dispatch.error_message or "").removeprefix(TURN_FAILED)
+        case ErrorCode.APP_SERVER_UNAVAILABLE | ErrorCode.INTERNAL_ERROR:
+            details["cause"] = dispatch.error_message
+    return from_code(dispatch.error_code, dispatch.error_message, **details)
 
 
 class Suggestion(StrEnum):

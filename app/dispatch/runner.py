@@ -88,6 +88,10 @@ class Runner:
                 try:
                     turn_id = await self._send(client, dispatch, lease)
                     return await turn.follow(client, watch, turn_id)
+                except asyncio.CancelledError:
+                    # Codex cuts off a turn that only just begins when its thread is let go.
+                    await turn.begun(watch)
+                    raise
                 finally:
                     await self._let_go(client, dispatch)
         except _NotSent as not_sent:

@@ -9,7 +9,7 @@ from app.bus import Bus, BusClosed
 from app.codex.pool import Pool
 from app.codex.projects import Project, project_at
 from app.dispatch.callbacks import Callbacks
-from app.dispatch.recovery import Standing, standing
+from app.dispatch.recovery import Standing, failure, standing
 from app.dispatch.remedies import Remedies, Tick
 from app.dispatch.runner import Runner
 from app.dispatch.targets import Target, Targets, ThreadRow
@@ -21,7 +21,6 @@ from app.errors import (
     NestedSendRefused,
     TargetBusy,
     TurnTimeout,
-    from_code,
 )
 from app.logs import Logs
 from app.models import CallbackStatus, Dispatch, DispatchRequest, DispatchStatus, Origin, Topic
@@ -168,13 +167,7 @@ class Dispatches:
         if dispatch.finished_at is None:
             raise self._timed_out(dispatch)
         if dispatch.status is not DispatchStatus.SUCCEEDED:
-            raise from_code(
-                dispatch.error_code,
-                dispatch.error_message,
-                dispatchId=dispatch.id,
-                threadId=dispatch.thread_id,
-                turnId=dispatch.turn_id,
-            )
+            raise failure(dispatch)
         return dispatch
 
     def _timed_out(self, dispatch: Dispatch) -> TurnTimeout:
@@ -210,7 +203,8 @@ class Dispatches:
                         f"The hub is stopping. Ask relay_dispatch_status for {dispatch.id} once it is back.",
                         dispatchId=dispatch.id,
                     ) from None
-                dispatch = (await self.standing(dispatch.id)).dispatch
+                found = await self._database.read(dispatches.get, dispatch.id)
+                dispatch = found or dispatch
                 now = time.monotonic()
                 if dispatch.finished_at is None and now - ticked >= NEWS_SEC:
                     latest = await self._database.read(turn_items.latest, dispatch.id)

@@ -16,6 +16,8 @@ from app.storage import threads
 from app.storage.database import Database
 
 MATCHES_SHOWN = 5
+TRUST_SEC = 1.0
+"""So many requests and turns in a row cost one question."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,25 @@ class ThreadRow:
 
 
 class Targets:
-    """Finds threads and makes them. Trust is asked of Codex each time: the user may withdraw it."""
+    """Finds threads and makes them. Whom Codex trusts is asked anew all the time: the user may withdraw it."""
 
     def __init__(self, settings: Settings, database: Database, pool: Pool) -> None:
         self._settings = settings
         self._database = database
         self._pool = pool
         self._home = str(settings.codex_home)
+        self._trusted: list[Project] = []
+        self._asked: CodexClient | None = None
+        self._asked_at = 0.0
 
     async def projects(self) -> list[Project]:
+        """The trusted projects; what Codex said a moment ago still counts."""
         client = await self._pool.client()
-        return projects.trusted_projects(await client.config())
+        now = time.monotonic()
+        if self._asked != client or now - self._asked_at > TRUST_SEC:
+            self._trusted = projects.trusted_projects(await client.config())
+            self._asked, self._asked_at = client, now
+        return self._trusted
 
     async def project(self, project_id: str) -> Project:
         """The trusted project of this id, in any spelling of its path.
@@ -145,7 +155,10 @@ class Targets:
         )
 
     async def create(self, project: Project, name: str | None) -> Target:
-        """Make a thread in a project that is trusted, and let go of it so that anybody may open it."""
+        """Make a thread in a project that is trusted, and let go of it so that anybody may open it.
+
+        One that cannot be named is made all the same; `warning` says so.
+        """
         client = await self._pool.client()
         thread = await client.start_thread(project.path, self._settings.codex_sandbox)
         warning = None
@@ -153,10 +166,12 @@ class Targets:
         try:
             # Named at once: a thread without a name and without a turn is gone with its app-server.
             await client.name_thread(thread.id, name or thread.id)
-            shown = name or shown
         except HubError as error:
+            # Held until its first turn has ended: let go of before, it would be gone at once.
             warning = f"Thread created but rename failed: {error.message}"
-        await client.unsubscribe(thread.id)
+        else:
+            shown = name or shown
+            await client.unsubscribe(thread.id)
         await self._database.write(
             threads.remember,
             home=self._home,

@@ -20,6 +20,9 @@ QUIET_SEC = 30.0
 """Silence after which the thread is asked whether its turn has ended: a completion can get lost."""
 STORE_SEC = 0.5
 """Between two writes of what the turn says meanwhile."""
+BEGIN_SEC = 2.0
+"""A turn begins within milliseconds."""
+BEGUN = ("turn/started", "turn/completed")
 STOP = Notification("relay-hub/stop", {})
 """Put into a watch by ourselves: somebody wants the turn stopped."""
 
@@ -44,6 +47,7 @@ class Turn:
         self._dispatch = dispatch
         self._lease = lease
         self._progress = progress
+        self._has_begun = False
 
     async def follow(self, client: CodexClient, watch: Watch, turn_id: str) -> Outcome:
         """Listen until the turn ends. The time limit only changes what the dispatch says meanwhile.
@@ -66,6 +70,7 @@ class Turn:
                 elif not self._progress.is_dirty and (outcome := await self._ask(client, turn_id)):
                     return outcome
             else:
+                self._has_begun |= notification.method in BEGUN
                 if notification is STOP:
                     await self._stop(client, turn_id)
                 elif notification.params.get("turnId", turn_id) == turn_id:
@@ -75,6 +80,13 @@ class Turn:
                 await self._store()
                 stored = time.monotonic()
         return recovery.ended(log.result)
+
+    async def begun(self, watch: Watch) -> None:
+        """Return once Codex has told anything of the turn, or after a short time."""
+        with contextlib.suppress(HubError, TimeoutError):
+            async with asyncio.timeout(BEGIN_SEC):
+                while not self._has_begun:
+                    self._has_begun = (await anext(watch)).method in BEGUN
 
     def _patience(self, deadline: float | None) -> float:
         """Seconds to wait for the next notification."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -12,12 +12,14 @@ from app.dispatch.callbacks import Callbacks
 from app.dispatch.runner import Runner
 from app.models import Dispatch, Lease, Topic
 from app.settings import Settings
-from app.storage import dispatches, leases
+from app.storage import claims, dispatches, leases
 from app.storage.database import Database, Tx
 
 POLL_SEC = 5.0
 """Hints may be lost, and leases of other hubs run out without one."""
 PRUNE_SEC = 600.0
+
+Take = Callable[[Tx, str, str, float], tuple[Dispatch, Lease] | None]
 TROUBLE_PAUSE_SEC = 1.0
 
 logger = logging.getLogger("relay_hub.dispatch")
@@ -65,15 +67,18 @@ class Worker:
 
     async def _work(self) -> None:
         with self._bus.subscribe(Topic.DISPATCHES) as hints:
-            is_due = True
             while True:
                 try:
-                    if is_due:
-                        await self._take_all()
-                    await self._callbacks.send_due()
-                    ahead = await self._database.read(leases.outlook, self._home)
-                    pause = POLL_SEC if ahead.next_at is None else min(POLL_SEC, max(0.0, ahead.next_at - time.time()))
-                    is_due = await hints.wait(pause) or ahead.is_due or pause < POLL_SEC
+                    ahead = await self._database.read(claims.outlook, self._home)
+                    if ahead.is_left_behind:
+                        # First: their threads are blocked by them.
+                        await self._take_all(claims.take_over, left_behind=True)
+                    if ahead.is_waiting:
+                        await self._take_all(claims.claim, left_behind=False)
+                    if ahead.is_untold:
+                        await self._callbacks.send_due()
+                    soon = POLL_SEC if ahead.next_at is None else ahead.next_at - time.time()
+                    await hints.wait(max(0.0, min(POLL_SEC, soon)))
                 except BusClosed:
                     return
                 except Exception:
@@ -105,24 +110,25 @@ class Worker:
             # Other writers come in between, so that none of them waits long.
             await asyncio.sleep(0 if deleted else PRUNE_SEC)
 
-    async def _take_all(self) -> None:
+    async def _take_all(self, take: Take, left_behind: bool) -> None:
+        """Begin to work on as much as there is room for."""
         free = self._settings.max_turns - len(self._running)
         if free <= 0:
             return
-        for dispatch, lease, left_behind in await self._database.write(self._take, free):
+
+        def unit(tx: Tx) -> list[tuple[Dispatch, Lease]]:
+            taken: list[tuple[Dispatch, Lease]] = []
+            if left_behind:
+                # What our own tasks work on is not, however late its renewal is.
+                leases.renew(tx, self._owner, [lease.dispatch_id for lease in self._running], self._settings.lease_sec)
+            while len(taken) < free and (found := take(tx, self._home, self._owner, self._settings.lease_sec)):
+                taken.append(found)
+            return taken
+
+        for dispatch, lease in await self._database.write(unit):
             task = asyncio.create_task(self._runner.run(dispatch, lease, left_behind))
             self._running[lease] = task
             task.add_done_callback(partial(self._done, lease))
-
-    def _take(self, tx: Tx, free: int) -> list[tuple[Dispatch, Lease, bool]]:
-        """Take up to `free` dispatches; what was left behind comes first, its threads are blocked by it."""
-        # What our own tasks work on is not left behind, however late its renewal is.
-        leases.renew(tx, self._owner, [lease.dispatch_id for lease in self._running], self._settings.lease_sec)
-        taken: list[tuple[Dispatch, Lease, bool]] = []
-        for take, left_behind in ((leases.take_over, True), (leases.claim, False)):
-            while len(taken) < free and (found := take(tx, self._home, self._owner, self._settings.lease_sec)):
-                taken.append((*found, left_behind))
-        return taken
 
     def _done(self, lease: Lease, task: asyncio.Task[None]) -> None:
         del self._running[lease]

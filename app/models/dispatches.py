@@ -77,6 +77,7 @@ class Thread(SQLModel, table=True):
 _UNFINISHED = "finished_at IS NULL"
 _OCCUPIED = "finished_at IS NULL AND status <> 'queued'"
 _UNTOLD = "callback_status = 'pending' AND (finished_at IS NOT NULL OR status = 'timed_out')"
+_PUT_OFF = "finished_at IS NULL AND not_before > 0"
 _ACTIONABLE = "finished_at IS NULL OR callback_status IN ('pending', 'failed')"
 
 
@@ -92,7 +93,8 @@ class Dispatch(SQLModel, table=True):
         partial_index("uq_dispatch_one_at_a_time", "home", "thread_id", where=_OCCUPIED, unique=True),
         partial_index("ix_dispatch_unfinished", "home", "status", "seq", where=_UNFINISHED),
         partial_index("ix_dispatch_callback", "home", "seq", where=_UNTOLD),
-        partial_index("ix_dispatch_actionable", "home", "updated_at", where=_ACTIONABLE),
+        partial_index("ix_dispatch_actionable", "updated_at", where=_ACTIONABLE),
+        partial_index("ix_dispatch_put_off", "home", "not_before", where=_PUT_OFF),
         partial_index(
             "uq_dispatch_idempotency", "home", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
         ),

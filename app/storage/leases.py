@@ -1,12 +1,11 @@
-"""Leases: the claim, and writes that only the present holder of a dispatch can make."""
+"""Leases: how they are kept and ended, and writes that only the present holder of a dispatch can make."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, func, or_, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from app.models import TRANSITIONS, CallbackStatus, Dispatch, DispatchStatus, Lease, Outcome, Topic, TurnItem
@@ -19,81 +18,6 @@ CANCELLED = "The dispatch was cancelled and its turn stopped."
 
 class LeaseLost(Exception):
     """Somebody else works on the dispatch by now; whoever gets this must stop and write nothing."""
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What there is to do: whether something may be due now, and when the next thing that was put off will be."""
-
-    is_due: bool
-    next_at: float | None
-
-
-def outlook(session: Session, home: str) -> Outlook:
-    """Ask before claiming where nothing hints at work: a claim is a write even if it finds nothing."""
-    now = time.time()
-    unfinished = (col(Dispatch.home) == home, col(Dispatch.finished_at).is_(None))
-    idle = or_(col(Dispatch.status) == DispatchStatus.QUEUED, func.coalesce(col(Dispatch.lease_expires_at), 0) < now)
-    due = select(col(Dispatch.seq)).where(*unfinished, col(Dispatch.not_before) <= now, idle).limit(1)
-    put_off = select(func.min(col(Dispatch.not_before))).where(*unfinished, col(Dispatch.not_before) > now)
-    untold = select(func.min(col(Dispatch.callback_not_before))).where(
-        col(Dispatch.home) == home,
-        col(Dispatch.callback_status) == CallbackStatus.PENDING,
-        col(Dispatch.callback_not_before) > now,
-    )
-    times = [session.exec(put_off).one(), session.exec(untold).one()]
-    return Outlook(session.exec(due).first() is not None, min((at for at in times if at is not None), default=None))
-
-
-def claim(tx: Tx, home: str, owner: str, lease_sec: float) -> tuple[Dispatch, Lease] | None:
-    """Take the oldest dispatch that is at the head of its thread's line, or None.
-
-    Only a head can be taken, so turns of one thread never meet and keep their order. One statement serves both
-    databases: SQLite has one writer anyway, PostgreSQL skips rows that another hub is just taking.
-    """
-    earlier = aliased(Dispatch)
-    now = time.time()
-    head = (
-        select(col(Dispatch.seq))
-        .where(
-            col(Dispatch.home) == home,
-            col(Dispatch.status) == DispatchStatus.QUEUED,
-            col(Dispatch.finished_at).is_(None),
-            col(Dispatch.not_before) <= now,
-            ~select(col(earlier.seq))
-            .where(
-                col(earlier.home) == col(Dispatch.home),
-                col(earlier.thread_id) == col(Dispatch.thread_id),
-                # One that is sent again has its old place, perhaps before one that runs.
-                or_(col(earlier.seq) < col(Dispatch.seq), col(earlier.status) != DispatchStatus.QUEUED),
-                col(earlier.seq) != col(Dispatch.seq),
-                col(earlier.finished_at).is_(None),
-            )
-            .exists(),
-        )
-        .order_by(col(Dispatch.seq))
-        .limit(1)
-        .with_for_update(skip_locked=True, of=Dispatch)
-    )
-    return _take(tx, head, "claimed", owner, lease_sec, status=DispatchStatus.RUNNING)
-
-
-def take_over(tx: Tx, home: str, owner: str, lease_sec: float) -> tuple[Dispatch, Lease] | None:
-    """Take one dispatch whose holder has not renewed its lease in time, or None."""
-    orphan = (
-        select(col(Dispatch.seq))
-        .where(
-            col(Dispatch.home) == home,
-            col(Dispatch.status).in_([DispatchStatus.RUNNING, DispatchStatus.TIMED_OUT]),
-            col(Dispatch.finished_at).is_(None),
-            col(Dispatch.not_before) <= time.time(),
-            func.coalesce(col(Dispatch.lease_expires_at), 0) < time.time(),
-        )
-        .order_by(col(Dispatch.seq))
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    return _take(tx, orphan, "taken_over", owner, lease_sec)
 
 
 def renew(tx: Tx, owner: str, dispatch_ids: Sequence[str], lease_sec: float) -> set[Lease]:
@@ -209,32 +133,6 @@ def postpone(tx: Tx, lease: Lease, reason: str, delay_sec: float) -> None:
     """Leave the dispatch as it is and have somebody look again later: another Codex runs its turn."""
     _write(tx, lease, owner=None, lease_expires_at=0.0, not_before=time.time() + delay_sec, waiting_for=reason)
     note(tx, lease.dispatch_id, lease.attempt, "waiting", reason)
-
-
-def _take(
-    tx: Tx, chosen: Select[Any], kind: str, owner: str, lease_sec: float, **values: Any
-) -> tuple[Dispatch, Lease] | None:
-    now = time.time()
-    query = (
-        update(Dispatch)
-        .where(col(Dispatch.seq) == chosen.scalar_subquery())
-        .values(
-            owner=owner,
-            attempt=col(Dispatch.attempt) + 1,
-            lease_expires_at=now + lease_sec,
-            started_at=func.coalesce(col(Dispatch.started_at), now),
-            updated_at=now,
-            **values,
-        )
-        .returning(col(Dispatch.id))
-    )
-    dispatch_id = tx.connection.execute(query).scalar()
-    if dispatch_id is None:
-        return None
-    dispatch = get(tx.session, dispatch_id)
-    assert dispatch is not None
-    note(tx, dispatch.id, dispatch.attempt, kind, owner)
-    return dispatch, Lease(dispatch.id, owner, dispatch.attempt)
 
 
 def _write(tx: Tx, lease: Lease, **values: Any) -> None:

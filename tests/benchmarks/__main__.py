@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import fetch, figures, idle, live, mcp_calls, posts, start
+from tests.benchmarks import dispatches, fetch, figures, idle, live, mcp_calls, posts, start
 from tests.benchmarks.bench import FULL, QUICK, TINY, Bench
 from tests.benchmarks.figures import Figure
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "live": live.run,
     "idle": idle.run,
     "start": start.run,
+    "dispatches": dispatches.run,
 }
 FILES = 8192
 """Descriptors that a thousand watchers and the hub with them may need, with room."""

@@ -9,7 +9,7 @@ import pytest
 from tests.support.parts import CHECKOUT, find_program
 from tests.support.processes import base_environ, relatives, run
 
-FIGURES = {"posts": 7, "mcp": 8, "fetch": 3, "live": 3, "idle": 2, "start": 6}
+FIGURES = {"posts": 7, "mcp": 8, "fetch": 3, "live": 3, "idle": 2, "start": 6, "dispatches": 10}
 
 
 @pytest.mark.browser

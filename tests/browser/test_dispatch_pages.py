@@ -7,7 +7,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from app.models import CallbackStatus, Dispatch, DispatchStatus, Origin, Outcome, TurnItem
-from app.storage import dispatches, leases
+from app.storage import claims, dispatches, leases
 from app.storage.database import Database
 from tests.browser.conftest import Work
 from tests.browser.test_code import DIFF
@@ -59,7 +59,7 @@ def steps(dispatch_id: str) -> list[TurnItem]:
 
 async def finish(database: Database, outcome: Outcome | None, items: list[TurnItem] | None = None) -> None:
     """Run the first dispatch that waits; without an outcome, only so far that its turn runs."""
-    taken = await database.write(leases.claim, ELSEWHERE, "owner", 3600)
+    taken = await database.write(claims.claim, ELSEWHERE, "owner", 3600)
     assert taken
     await database.write(leases.record_turn, taken[1], "turn-1")
     if items is not None:

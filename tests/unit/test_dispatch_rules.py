@@ -34,6 +34,7 @@ def turn(status: str, *items: dict[str, Any], error: str | None = None) -> Turn:
     return Turn("u1", status, items, error, None, None)
 
 
+ASKED = {"type": "userMessage", "clientId": "d1/1"}
 ANSWER = {"type": "agentMessage", "text": "done", "phase": "final_answer"}
 
 
@@ -45,8 +46,10 @@ ANSWER = {"type": "agentMessage", "text": "done", "phase": "final_answer"}
         (turn("completed", ANSWER), Writer.NOBODY, Action.FINISH, STATUS.SUCCEEDED, None),
         (turn("completed"), Writer.NOBODY, Action.FINISH, STATUS.FAILED, "reply_missing"),
         (turn("failed", error="boom"), Writer.NOBODY, Action.FINISH, STATUS.FAILED, "target_turn_failed"),
-        (turn("interrupted"), Writer.NOBODY, Action.FINISH, STATUS.FAILED, "turn_interrupted"),
-        (turn("inProgress"), Writer.NOBODY, Action.FINISH, STATUS.FAILED, "turn_interrupted"),
+        (turn("interrupted", ASKED), Writer.NOBODY, Action.FINISH, STATUS.FAILED, "turn_interrupted"),
+        (turn("inProgress", ASKED), Writer.NOBODY, Action.FINISH, STATUS.FAILED, "turn_interrupted"),
+        # Cut off before our message was in it.
+        (turn("interrupted"), Writer.NOBODY, Action.SEND, None, None),
         (turn("interrupted"), Writer.ELSEWHERE, Action.WAIT, None, None),
         (turn("inProgress"), Writer.ELSEWHERE, Action.WAIT, None, None),
         (turn("inProgress"), Writer.HERE, Action.FOLLOW, None, None),

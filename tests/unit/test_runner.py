@@ -13,7 +13,7 @@ from app.errors import DatabaseUnavailable
 from app.logs import Logs
 from app.models import Dispatch, DispatchStatus, Origin
 from app.settings import Settings
-from app.storage import dispatches, leases
+from app.storage import claims, dispatches, leases
 from app.storage.database import Database
 from tests.fakes.codex import FakeCodex
 
@@ -57,7 +57,7 @@ async def test_a_database_that_fails_after_the_send_leaves_the_dispatch_to_whoev
             message="work",
         )
         await database.write(dispatches.add, waiting)
-        claimed = await database.write(leases.claim, str(settings.codex_home), "hub", 30)
+        claimed = await database.write(claims.claim, str(settings.codex_home), "hub", 30)
         assert claimed is not None
         with logs.open(), pytest.raises(DatabaseUnavailable):
             await runner.run(*claimed, left_behind=False)

@@ -8,7 +8,7 @@ import pytest
 from app.hub import Hub
 from app.models import Dispatch, DispatchStatus, Lease, Origin, Outcome, TurnItem
 from app.sse import EventStream, Feed, event
-from app.storage import dispatches, leases, messages
+from app.storage import claims, dispatches, leases, messages
 from app.ui.filter import Filter
 from app.ui.live import ChannelFeed, DispatchesFeed, DispatchFeed, LiveChannels
 from app.ui.render import Renderer
@@ -118,7 +118,7 @@ async def accept(hub: Hub, project_id: str = "/project") -> Dispatch:
 
 
 async def finish(hub: Hub) -> None:
-    taken = await hub.database.write(leases.claim, "home", "owner", 60)
+    taken = await hub.database.write(claims.claim, "home", "owner", 60)
     assert taken
     outcome = Outcome(DispatchStatus.SUCCEEDED, reply_text="**done**")
     await hub.database.write(leases.finish, taken[1], outcome)
@@ -238,7 +238,7 @@ class Turn:
     @classmethod
     async def begin(cls, hub: Hub) -> "Turn":
         await accept(hub)
-        taken = await hub.database.write(leases.claim, "home", "owner", 60)
+        taken = await hub.database.write(claims.claim, "home", "owner", 60)
         assert taken
         return cls(hub, *taken)
 

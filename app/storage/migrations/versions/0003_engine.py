@@ -37,9 +37,10 @@ def upgrade() -> None:
     )
     _partial(
         "ix_dispatch_actionable",
-        ["home", "updated_at"],
+        ["updated_at"],
         "finished_at IS NULL OR callback_status IN ('pending', 'failed')",
     )
+    _partial("ix_dispatch_put_off", ["home", "not_before"], "finished_at IS NULL AND not_before > 0")
     _partial("uq_dispatch_idempotency", ["home", "idempotency_key"], "idempotency_key IS NOT NULL", unique=True)
     op.create_index("ix_dispatch_project_seq", "dispatch", ["project_id", "seq"])
     op.create_index("ix_dispatch_thread_seq", "dispatch", ["thread_id", "seq"])
