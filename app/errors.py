@@ -10,6 +10,7 @@
     ├── TargetAmbiguous         409
     ├── CallbackTargetInvalid   400
     ├── TargetBusy              409   retryable
+    │   └── ThreadHeld
     ├── TurnTimeout             504   retryable
     ├── TargetTurnFailed        502
     │   └── TurnInterrupted
@@ -168,6 +169,10 @@ class TargetBusy(HubError):
     http_status = 409
     rpc_code = -32600
     retryable = True
+
+
+class ThreadHeld(TargetBusy):
+    """Another Codex has the thread open."""
 
 
 class TurnTimeout(HubError):

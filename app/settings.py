@@ -156,6 +156,10 @@ class Settings(BaseModel):
     codex_sandbox: Sandbox = Field("workspace-write", description="Sandbox of every turn that the hub starts.")
     codex_service_tier: str = Field("fast", description="Service tier asked of the model provider.")
     codex_allow_relay: bool = Field(False, description="Whether dispatched threads may use the hub's own MCP server.")
+    codex_when_held: Literal["wait", "queue"] = Field(
+        "wait",
+        description="Async work for a thread that another Codex has open: wait, or leave it in that Codex's queue.",
+    )
     codex_request_timeout_ms: int = Field(
         20_000,
         gt=0,

@@ -1,10 +1,9 @@
 """What the hub asks of an app-server, as typed methods; every failure is a HubError."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Self
+from typing import Any
 
 from app import __version__
 from app.codex.failures import translated, unavailable
@@ -17,6 +16,7 @@ from app.codex.jsonrpc import (
     Transport,
 )
 from app.codex.protocol import Notification, Thread, Turn
+from app.codex.watch import Watch, next_of
 from app.errors import TargetBusy, TargetTurnFailed
 from app.settings import Settings
 
@@ -28,7 +28,6 @@ PAGE_SIZE = 100
 """The most that Codex gives at once."""
 MAX_PAGES = 100
 RACE_TRIES = 20
-RACE_PAUSE_SEC = 0.1
 """Codex refuses what comes while it opens a turn or closes a thread; both last a few milliseconds."""
 
 _DECLINED: dict[str, dict[str, Any]] = {
@@ -52,33 +51,6 @@ async def decline(method: str, params: dict[str, Any]) -> dict[str, Any]:
         raise RpcError(METHOD_NOT_FOUND, f"{method} is not supported") from None
 
 
-class Watch:
-    """Every notification of one thread, in order, from the moment the watch was opened."""
-
-    def __init__(self) -> None:
-        # Unbounded, so that a watch that nobody reads never holds up the read loop.
-        self._queue: asyncio.Queue[Notification | None] = asyncio.Queue()
-        self._reason = ""
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Notification:
-        """Raises AppServerUnavailable when the connection has closed and everything was read."""
-        notification = await self._queue.get()
-        if notification is None:
-            self.end(self._reason)
-            raise unavailable(self._reason)
-        return notification
-
-    def put(self, notification: Notification) -> None:
-        self._queue.put_nowait(notification)
-
-    def end(self, reason: str) -> None:
-        self._reason = reason
-        self._queue.put_nowait(None)
-
-
 class CodexClient:
     """One app-server. Every method raises AppServerUnavailable when it is gone, TargetBusy when
     another Codex holds the thread, ThreadNotFound, NoAnswer when it is silent for too long, and InternalError for
@@ -86,6 +58,8 @@ class CodexClient:
 
     def __init__(self, transport: Transport, settings: Settings, answer: Answer | None = None) -> None:
         self._timeout = settings.codex_request_timeout_ms / 1000
+        # Its own queue is all that we ever want of what Codex calls experimental.
+        self._capabilities = {"experimentalApi": True} if settings.codex_when_held == "queue" else None
         self._watches: dict[str, list[Watch]] = {}
         self.closed: str | None = None
         """Why the connection has ended; None while it lives."""
@@ -102,7 +76,7 @@ class CodexClient:
         client = {"name": "relay-hub", "title": "Relay Hub", "version": __version__}
         try:
             answer = await self._connection.request(
-                "initialize", {"clientInfo": client, "capabilities": None}, self._timeout
+                "initialize", {"clientInfo": client, "capabilities": self._capabilities}, self._timeout
             )
             await self._connection.notify("initialized")
         except (ConnectionClosed, RequestTimedOut, RpcError) as error:
@@ -164,7 +138,7 @@ class CodexClient:
                 except RpcError as error:
                     if "is closing" not in error.message:
                         raise
-                await _next(watch, "thread/closed")
+                await next_of(watch, "thread/closed")
         raise TargetBusy(f"Thread {thread_id} does not finish closing.", threadId=thread_id)
 
     async def loaded(self) -> list[str]:
@@ -194,6 +168,22 @@ class CodexClient:
         if not turn_id:
             raise TargetTurnFailed("turn/start did not return a turn id.", threadId=thread_id)
         return turn_id
+
+    async def queue_message(self, thread_id: str, text: str, client_message_id: str) -> None:
+        """Leave a message for whichever Codex has the thread open, or opens it next: it becomes a turn of its own.
+        Only where the setting `codex_when_held` says so."""
+        entry = {"threadId": thread_id, "input": [{"type": "text", "text": text}]}
+        await self._call("thread/queue/add", {**entry, "clientUserMessageId": client_message_id}, thread_id)
+
+    async def queued(self, thread_id: str) -> dict[str, str]:
+        """What waits in a thread's queue: the ids of entries by our ids of their messages."""
+        page = await self._call("thread/queue/list", {"threadId": thread_id, "limit": PAGE_SIZE}, thread_id)
+        return {str(row.get("clientUserMessageId")): str(row.get("id")) for row in _rows(page)}
+
+    async def unqueue(self, thread_id: str, entry_id: str) -> bool:
+        """Take a message out of the queue; whether it was there: one that has begun is not any more."""
+        params = {"threadId": thread_id, "queuedSubmissionId": entry_id}
+        return (await self._call("thread/queue/delete", params, thread_id)).get("deleted") is True
 
     async def turns(self, thread_id: str, limit: int = 20, full: bool = False) -> list[Turn]:
         """The newest turns, newest first, each with its user messages and its final answer, or with all its items.
@@ -232,7 +222,7 @@ class CodexClient:
                         raise
                 else:
                     return True
-                change = await _next(watch, "turn/started", "turn/completed", turn_id=turn_id)
+                change = await next_of(watch, "turn/started", "turn/completed", turn_id=turn_id)
                 if change == "turn/completed":
                     return False
         return False
@@ -269,19 +259,6 @@ class CodexClient:
         for watches in self._watches.values():
             for watch in watches:
                 watch.end(reason)
-
-
-async def _next(watch: Watch, *methods: str, turn_id: str | None = None) -> str | None:
-    """The next notification among `methods`, of one turn if given; None after a short pause."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(RACE_PAUSE_SEC):
-            async for notification in watch:
-                turn = notification.params.get("turn")
-                if notification.method in methods and (
-                    turn_id is None or (isinstance(turn, dict) and turn.get("id") == turn_id)
-                ):
-                    return notification.method
-    return None
 
 
 def _rows(page: dict[str, Any], key: str = "data") -> list[dict[str, Any]]:

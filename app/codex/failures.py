@@ -9,8 +9,8 @@ from app.errors import (
     HubError,
     InternalError,
     NoAnswer,
-    TargetBusy,
     TargetTurnFailed,
+    ThreadHeld,
     ThreadNotFound,
 )
 
@@ -51,7 +51,7 @@ def refused(error: RpcError, thread_id: str | None) -> HubError:
     """The hub's error for a refusal by Codex."""
     text = error.message
     if ACTIVE_WRITER in text:
-        return TargetBusy(
+        return ThreadHeld(
             f"Thread {thread_id} is open in another Codex, perhaps your own window."
             " Close it there, or try again later.",
             threadId=thread_id,

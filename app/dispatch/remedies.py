@@ -11,7 +11,7 @@ from app.dispatch.recovery import ACTIONABLE, Standing, Suggestion, standing
 from app.dispatch.targets import Targets
 from app.errors import CallbackTargetInvalid, DispatchNotFound, ErrorCode, HubError
 from app.logs import Logs
-from app.models import CallbackStatus, Dispatch, DispatchStatus, Message, Outcome, Topic
+from app.models import CallbackStatus, Dispatch, DispatchStatus, Message, Origin, Outcome, Topic
 from app.settings import Settings
 from app.storage import dispatches
 from app.storage.database import Database, Tx
@@ -146,7 +146,8 @@ class Remedies:
         scope = (await self._targets.project(project_id)).project_id if project_id else None
         rows = await self._database.read(dispatches.actionable, self._home, scope)
         leased = await self._database.read(dispatches.leased_threads)
-        stands = (standing(row, leased) for row in rows)
+        # A callback is helped on through the dispatch that owes it.
+        stands = (standing(row, leased) for row in rows if row.origin is not Origin.CALLBACK)
         chosen = [each for each in stands if each.suggested in ACTIONABLE and not each.dispatch_lease_active][:limit]
         deadline = time.monotonic() + limit_sec
         recovered: list[Recovered] = []

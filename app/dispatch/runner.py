@@ -5,9 +5,11 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from app.codex.client import CodexClient, Watch
+from app.codex.client import CodexClient
 from app.codex.pool import Pool
+from app.codex.watch import Watch
 from app.dispatch import callbacks, recovery
+from app.dispatch.codex_queue import IN_QUEUE, CodexQueue
 from app.dispatch.envelopes import delegated
 from app.dispatch.progress import Progress
 from app.dispatch.recovery import Action, Verdict, Writer
@@ -51,6 +53,7 @@ class Runner:
         self._pool = pool
         self._targets = targets
         self._logs = logs
+        self._queue = CodexQueue(settings, database)
         self._watches: dict[str, Watch] = {}
 
     def stop(self, dispatch_id: str) -> None:
@@ -95,6 +98,9 @@ class Runner:
                 finally:
                     await self._let_go(client, dispatch)
         except _NotSent as not_sent:
+            if self._queue.takes(dispatch, not_sent.error) and await self._queue.put(client, dispatch, lease):
+                await self._database.write(leases.postpone, lease, IN_QUEUE, LOOK_AGAIN_SEC)
+                return None
             return await self._put_back(dispatch, lease, not_sent.error)
         except DatabaseUnavailable:
             # This says nothing about the turn, which may be running.
@@ -162,7 +168,7 @@ class Runner:
         try:
             client = await self._pool.client(dispatch.thread_id)
             with self._watch(client, dispatch) as watch:
-                verdict, writer = await self._judge(client, dispatch, progress)
+                verdict, writer = await self._judge(client, dispatch, watch, progress)
                 self._logs.activity("dispatch_judged", id=dispatch.id, verdict=verdict.action.value)
                 try:
                     match verdict.action:
@@ -179,7 +185,7 @@ class Runner:
                         case Action.SEND:
                             return _failed(InternalError("The turn timed out and left no trace in its thread."))
                         case Action.WAIT:
-                            reason = "another Codex runs the turn"
+                            reason = "another Codex runs the turn" if verdict.turn_id else IN_QUEUE
                             await self._database.write(leases.postpone, lease, reason, LOOK_AGAIN_SEC)
                         case Action.FINISH:
                             was_cut_off = verdict.outcome and verdict.outcome.error_code == ErrorCode.TURN_INTERRUPTED
@@ -196,10 +202,18 @@ class Runner:
             await self._database.write(leases.postpone, lease, error.message, LOOK_AGAIN_SEC)
         return None
 
-    async def _judge(self, client: CodexClient, dispatch: Dispatch, progress: Progress) -> tuple[Verdict, Writer]:
+    async def _judge(
+        self, client: CodexClient, dispatch: Dispatch, watch: Watch, progress: Progress
+    ) -> tuple[Verdict, Writer]:
         """What the thread says about our message, and who writes to it. Where we do, the thread is loaded now."""
         turns = await client.turns(dispatch.thread_id)
         turn = recovery.our_turn(dispatch, turns)
+        if turn is None and dispatch.in_codex_queue:
+            if entry_id := await self._queue.entry(client, dispatch):
+                return await self._queue.judge(client, dispatch, watch, entry_id)
+            # Between the two questions it may have begun.
+            turns = await client.turns(dispatch.thread_id)
+            turn = recovery.our_turn(dispatch, turns)
         if turn is None or turn.status in ("completed", "failed"):
             writer = Writer.NOBODY
         else:

@@ -1,6 +1,7 @@
 """Which thread a request means: trusted projects, their threads, and the order in which selectors decide."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -67,12 +68,10 @@ class Targets:
         self._asked_at = 0.0
 
     async def projects(self) -> list[Project]:
-        """The trusted projects; what Codex said a moment ago still counts."""
+        """The trusted projects, as Codex has them now."""
         client = await self._pool.client()
-        now = time.monotonic()
-        if self._asked != client or now - self._asked_at > TRUST_SEC:
-            self._trusted = projects.trusted_projects(await client.config())
-            self._asked, self._asked_at = client, now
+        self._trusted = projects.trusted_projects(await client.config())
+        self._asked, self._asked_at = client, time.monotonic()
         return self._trusted
 
     async def project(self, project_id: str) -> Project:
@@ -81,7 +80,7 @@ class Targets:
         Raises:
             ProjectUntrusted: Codex does not trust it, or does not know it.
         """
-        project = projects.find_project(await self.projects(), project_id)
+        project = await self._trusted_one(lambda known: projects.find_project(known, project_id))
         if project is None:
             raise ProjectUntrusted(
                 f"Unknown or untrusted project: {project_id}. Open it once in Codex and trust it, or "
@@ -116,9 +115,11 @@ class Targets:
         """
         client = await self._pool.client()
         thread = await client.thread(thread_id)
-        for project in await self.projects():
-            if projects.belongs(thread, project):
-                return Target(project, thread.id, _name(thread))
+        project = await self._trusted_one(
+            lambda known: next((each for each in known if projects.belongs(thread, each)), None)
+        )
+        if project is not None:
+            return Target(project, thread.id, _name(thread))
         raise ProjectUntrusted(f"Thread {thread_id} does not belong to a trusted Codex project.", threadId=thread_id)
 
     async def resolve(self, request: DispatchRequest) -> Target:
@@ -182,6 +183,15 @@ class Targets:
         )
         made_at = thread.created_at or time.time()
         return Target(project, thread.id, shown, "created_new", True, made_at, warning)
+
+    async def _trusted_one(self, among: Callable[[list[Project]], Project | None]) -> Project | None:
+        """The project that is wanted, if Codex trusts it.
+
+        What Codex said a moment ago still counts, but not for a no: who has just trusted a project would wonder.
+        """
+        client = await self._pool.client()
+        is_recent = self._asked == client and time.monotonic() - self._asked_at <= TRUST_SEC
+        return (among(self._trusted) if is_recent else None) or among(await self.projects())
 
     async def _in_project(self, project: Project, thread_id: str) -> Target:
         client = await self._pool.client()

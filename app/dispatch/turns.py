@@ -5,8 +5,9 @@ import contextlib
 import logging
 import time
 
-from app.codex.client import CodexClient, Watch
+from app.codex.client import CodexClient
 from app.codex.protocol import Notification, TurnLog, turn_result
+from app.codex.watch import Watch
 from app.dispatch import callbacks, recovery
 from app.dispatch.progress import Progress
 from app.errors import DatabaseUnavailable, HubError

@@ -63,6 +63,12 @@ def record_turn(tx: Tx, lease: Lease, turn_id: str) -> bool:
     return dispatch is not None and dispatch.cancel_requested_at is not None
 
 
+def record_queued(tx: Tx, lease: Lease) -> None:
+    """Note that the message is about to go into Codex's own queue: from now on it may be there."""
+    _write(tx, lease, in_codex_queue=True)
+    note(tx, lease.dispatch_id, lease.attempt, "queued_in_codex", "")
+
+
 def record_progress(tx: Tx, lease: Lease, items: Sequence[TurnItem], values: dict[str, Any]) -> None:
     """Note what the turn said and did since the last time; `values` are `diff` and `usage` where they changed."""
     _write(tx, lease, **values)
@@ -124,6 +130,7 @@ def release(tx: Tx, lease: Lease, reason: str, delay_sec: float = 0.0) -> None:
         lease_expires_at=None,
         not_before=time.time() + delay_sec,
         started_at=None,
+        in_codex_queue=False,
         waiting_for=reason,
     )
     note(tx, lease.dispatch_id, lease.attempt, "released", reason)

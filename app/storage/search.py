@@ -62,10 +62,12 @@ def search(
     before_id: int | None = None,
 ) -> list[Message]:
     """Messages with all of these terms, newest first; those that are indexed."""
-    build = _fts5 if session.get_bind().dialect.name == "sqlite" else _tsquery
-    sql, values = build(wanted, target, sender)
-    bound = "" if before_id is None else "AND m.id < :before_id"
-    query = text(f"SELECT {_COLUMNS} FROM {sql} {bound} ORDER BY m.id DESC LIMIT :limit")  # noqa: S608
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    sql, values = (_fts5 if is_sqlite else _tsquery)(wanted, target, sender)
+    # FTS5 walks back by its own number and stops at the limit. By the message's it would read and sort all that match.
+    number = "message_search.rowid" if is_sqlite else "m.id"
+    bound = "" if before_id is None else f"AND {number} < :before_id"
+    query = text(f"SELECT {_COLUMNS} FROM {sql} {bound} ORDER BY {number} DESC LIMIT :limit")  # noqa: S608
     if before_id is not None:
         values["before_id"] = in_range(before_id)
     rows = session.connection().execute(query, {**values, "limit": limit})

@@ -5,6 +5,7 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -30,6 +31,9 @@ LEASE_SEC = 3
 SETTLE_SEC = 180
 BLOWS = {"kill hub": 4, "kill app-server": 4, "kill both": 1, "stop hub": 2}
 """What happens at random moments, and how often compared with the others."""
+
+ERRORS = re.compile(r" ERROR (\S+: .{,80})")
+"""What a hub has to complain of; no violation, but worth a look."""
 
 
 @dataclass
@@ -90,6 +94,7 @@ def run(seconds: float, seed: int, hubs: int = 1) -> Report:
             report.orders = len(load.orders)
             scene = Scene(load, receiver, model, home, running, database, blows)
             report.findings += findings(scene, report.counts)
+            report.counts.update(f"times logged: {error}" for hub in running for error in ERRORS.findall(hub.log))
         except AssertionError as problem:
             report.findings.append(Finding("", str(problem)))
         finally:

@@ -1,6 +1,7 @@
 """Search finds the same messages on both databases."""
 
 import pytest
+from sqlmodel import Session
 
 from app.storage import messages
 from app.storage.database import Database
@@ -73,6 +74,37 @@ async def test_the_whole_of_a_long_text_can_be_stored_and_its_beginning_found(fi
     text = "start " + " ".join(f"w{n}" for n in range(150_000))
     posted = await filled.write(messages.append, target="proj-x", sender="claude", text=text, source="mcp")
     assert await found(filled, "start w7") == [posted.id]
+
+
+def steps(session: Session, query: str, before_id: int | None) -> int:
+    """How many steps SQLite takes for a search, in tens."""
+    taken = 0
+
+    def count() -> None:
+        nonlocal taken
+        taken += 1
+
+    connection = session.connection().connection.driver_connection
+    assert connection
+    connection.set_progress_handler(count, 10)
+    search(session, terms(query), 5, before_id=before_id)
+    connection.set_progress_handler(None, 0)
+    return taken
+
+
+async def test_words_that_many_messages_hold_cost_no_more_than_those_of_few(database: Database) -> None:
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL plans by its own statistics")
+    costs = []
+    for count in (50, 2000):
+        posts = [messages.Post("proj-x", "claude", "the common words", "mcp")] * count
+        await database.write(messages.append_each, posts)
+        while await database.write(index, 1000):
+            pass
+        queries = [("common", None), ('"common words"', None), ("comm*", None), ("common", 40)]
+        costs.append([await database.read(steps, *query) for query in queries])
+    few, many = costs
+    assert all(later <= 2 * earlier for earlier, later in zip(few, many, strict=True)), costs
 
 
 @pytest.mark.parametrize("query", ["", "   ", "-- * \" '", '""', "_"])
