@@ -98,6 +98,8 @@ class Connection:
             raise RequestTimedOut(f"Request timed out: {method}") from error
         finally:
             del self._pending[request_id]
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # seen, also where sending has failed before anybody waited for it
 
     async def notify(self, method: str) -> None:
         """Tell the peer, without parameters and without an answer.

@@ -13,6 +13,8 @@ from app.errors import ErrorCode, HubError, from_code
 from app.models import CallbackStatus, Dispatch, DispatchStatus, Lease, Outcome
 
 TURN_FAILED = "Target turn failed: "
+CUT_OFF = (ErrorCode.TURN_INTERRUPTED, ErrorCode.APP_SERVER_UNAVAILABLE)
+"""Errors of a turn that did not come to an end of its own."""
 
 
 class Writer(Enum):
@@ -177,7 +179,8 @@ def suggestion(dispatch: Dispatch, held: bool, thread_lease_active: bool) -> tup
         return Suggestion.DELIVER_CALLBACK, "Callback delivery is pending and can be retried."
     if dispatch.callback_status is CallbackStatus.FAILED:
         return Suggestion.RETRY_CALLBACK, "Callback delivery failed and can be retried explicitly."
-    if dispatch.status is DispatchStatus.FAILED and dispatch.error_code == ErrorCode.TURN_INTERRUPTED:
+    has_begun = dispatch.turn_id or dispatch.error_code == ErrorCode.TURN_INTERRUPTED
+    if dispatch.status is DispatchStatus.FAILED and dispatch.error_code in CUT_OFF and has_begun:
         return (
             Suggestion.RERUN_TURN,
             "The turn was cut off and may have changed files. To recover it sends the message once more.",

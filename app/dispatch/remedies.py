@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from app.bus import Bus, BusClosed
 from app.dispatch import callbacks
 from app.dispatch.callbacks import Callbacks
-from app.dispatch.recovery import ACTIONABLE, Standing, Suggestion, standing
+from app.dispatch.recovery import ACTIONABLE, CUT_OFF, Standing, Suggestion, standing
 from app.dispatch.targets import Targets
-from app.errors import CallbackTargetInvalid, DispatchNotFound, ErrorCode, HubError
+from app.errors import CallbackTargetInvalid, DispatchNotFound, HubError
 from app.logs import Logs
 from app.models import CallbackStatus, Dispatch, DispatchStatus, Message, Origin, Outcome, Topic
 from app.settings import Settings
@@ -119,7 +119,7 @@ class Remedies:
                 after = before
             case suggested:
                 if suggested is Suggestion.RERUN_TURN:
-                    await self._database.write(dispatches.run_again, dispatch_id, ErrorCode.TURN_INTERRUPTED.value)
+                    await self._database.write(dispatches.run_again, dispatch_id, CUT_OFF)
                 await self._database.write(dispatches.nudge, dispatch_id)
                 await self._until(dispatch_id, lambda dispatch: dispatch.finished_at is not None, limit_sec, tick)
                 after = await self.standing(dispatch_id)

@@ -10,7 +10,7 @@ from app.codex.client import CodexClient
 from app.codex.pool import Pool
 from app.codex.projects import Project
 from app.codex.protocol import Thread as CodexThread
-from app.errors import HubError, ProjectUntrusted, TargetAmbiguous, ThreadNotFound
+from app.errors import AppServerUnavailable, HubError, ProjectUntrusted, TargetAmbiguous, ThreadNotFound
 from app.models import DispatchRequest, Thread
 from app.settings import Settings
 from app.storage import threads
@@ -167,6 +167,8 @@ class Targets:
         try:
             # Named at once: a thread without a name and without a turn is gone with its app-server.
             await client.name_thread(thread.id, name or thread.id)
+        except AppServerUnavailable:
+            raise  # with it the thread is gone
         except HubError as error:
             # Held until its first turn has ended: let go of before, it would be gone at once.
             warning = f"Thread created but rename failed: {error.message}"

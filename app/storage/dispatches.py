@@ -1,6 +1,7 @@
 """Dispatches: each thread's line of them, their history, their callbacks."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, or_, text, update
@@ -90,15 +91,15 @@ def request_cancel(tx: Tx, dispatch_id: str, reason: str) -> bool:
     return False
 
 
-def run_again(tx: Tx, dispatch_id: str, error_code: str) -> bool:
-    """Put a dispatch that failed with this error back into its thread's line; whether it was there to be put."""
+def run_again(tx: Tx, dispatch_id: str, error_codes: Sequence[str]) -> bool:
+    """Put a dispatch that failed with one of these errors back into its thread's line; whether it was there."""
     now = time.time()
     again = (
         update(Dispatch)
         .where(
             col(Dispatch.id) == dispatch_id,
             col(Dispatch.status) == DispatchStatus.FAILED,
-            col(Dispatch.error_code) == error_code,
+            col(Dispatch.error_code).in_(error_codes),
         )
         .values(
             status=DispatchStatus.QUEUED,

@@ -130,6 +130,7 @@ def release(tx: Tx, lease: Lease, reason: str, delay_sec: float = 0.0) -> None:
         lease_expires_at=None,
         not_before=time.time() + delay_sec,
         started_at=None,
+        turn_id=None,
         in_codex_queue=False,
         waiting_for=reason,
     )

@@ -83,6 +83,7 @@ async def test_the_nine_tools_have_their_arguments_and_bounds(shared_hub: HubPro
 async def test_a_project_is_known_by_every_spelling_that_its_system_takes_for_the_same(relay: Relay) -> None:
     posix, windows = relay.project("/srv/Alpha"), relay.project(r"\\?\C:\Work\Beta")
     relay.threads(r"C:\Work\Beta", "there")
+    stranger = relay.project("/srv/Gamma", trusted=False)
     async with agent(relay.hub) as claude:
         projects = (await claude.call("relay_list_projects"))["projects"]
         text = await claude.text("relay_list_projects")
@@ -93,13 +94,15 @@ async def test_a_project_is_known_by_every_spelling_that_its_system_takes_for_th
             {"projectId": r"C:\Work\Beta", "path": r"C:\Work\Beta", "pathKey": r"c:\work\beta", "name": "Beta",
              "trusted": True, "trustLevel": "trusted"},
         ]  # fmt: skip
+        assert stranger not in [each["projectId"] for each in projects]
         assert text.splitlines()[0] == f"Found {len(projects)} trusted project(s)."
         assert f"- Alpha: {posix}" in text.splitlines()
         for spelling in (windows, "c:/work/beta/", "C:\\WORK\\BETA\\", r"\\?\c:\Work\Beta"):
             assert [row["name"] for row in await listed(claude, spelling)] == ["there"]
         assert await listed(claude, "/srv//Alpha/") == []
-        stranger = await claude.fail("relay_create_thread", projectId="/srv/alpha")
-        assert (stranger["relayCode"], stranger["projectId"]) == ("project_untrusted", "/srv/alpha")
+        for other in ("/srv/alpha", stranger):
+            error = await claude.fail("relay_create_thread", projectId=other)
+            assert (error["relayCode"], error["projectId"]) == ("project_untrusted", other)
         made = await claude.call("relay_create_thread", projectId="/srv/Alpha/", name="here")
     assert made["projectId"] == posix
     assert relay.codex.received("thread/start")[-1]["params"]["cwd"] == posix

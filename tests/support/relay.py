@@ -10,6 +10,8 @@ from typing import Any
 from tests.fakes.codex import FakeCodex, new_thread, shared
 from tests.support.hub import HubProcess, Hubs
 
+LEVELS = (("trusted", True), ("untrusted", False))
+
 
 class Relay:
     """The hub, its Codex, and what a test does behind the backs of both."""
@@ -17,15 +19,15 @@ class Relay:
     def __init__(self, hubs: Hubs, folder: Path, **settings: Any) -> None:
         self.codex = FakeCodex(folder)
         self.hub: HubProcess = hubs(codex_command=self.codex.command, **settings)
-        self._projects: list[str] = []
+        self._trust: dict[str, bool] = {}
         self._numbers = itertools.count()
 
     def project(self, path: str = "", *, trusted: bool = True) -> str:
-        """A folder that no other test uses."""
+        """A folder that no other test uses; Codex is told whether to trust it."""
         path = path or f"/srv/p{next(self._numbers)}"
-        if trusted:
-            self._projects.append(path)
-            self.codex.set(trusted=self._projects)
+        self._trust[path] = trusted
+        known = {name: [each for each, is_so in self._trust.items() if is_so is value] for name, value in LEVELS}
+        self.codex.set(**known)
         return path
 
     def threads(self, project: str, *names: str) -> list[str]:

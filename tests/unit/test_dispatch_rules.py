@@ -101,6 +101,13 @@ LATER = 1e12
             False,
             Suggestion.RETRY_CALLBACK,
         ),
+        ({"status": STATUS.FAILED, "error_code": "turn_interrupted"}, False, Suggestion.RERUN_TURN),
+        (
+            {"status": STATUS.FAILED, "error_code": "app_server_unavailable", "turn_id": "u"},
+            False,
+            Suggestion.RERUN_TURN,
+        ),
+        ({"status": STATUS.FAILED, "error_code": "app_server_unavailable"}, False, None),
         ({"status": STATUS.SUCCEEDED}, False, None),
     ],
 )
