@@ -64,7 +64,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.renderer = renderer
     encoded = MessageBytes()
     messages_api, events_api = messages.routes(hub, encoded), events.routes(hub, encoded)
-    endpoints = _endpoints(messages_api, "/api/messages") | _endpoints(events_api, "/api/events")
+    dispatches_api = dispatches.routes(hub)
+    endpoints = {
+        **_endpoints(messages_api, "/api/messages"),
+        **_endpoints(events_api, "/api/events"),
+        **_endpoints(dispatches_api, "/api/dispatches"),
+    }
     shortcuts = Shortcuts(app.behind, endpoints, apps=dict.fromkeys(MCP_PATHS, mcp), failed=_hub_error)
     app.front = Edges(shortcuts, settings)
     app.add_exception_handler(HubError, _hub_error)
@@ -73,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app.include_router(messages_api)
     app.include_router(events_api)
-    app.include_router(dispatches.routes(hub))
+    app.include_router(dispatches_api)
     app.router.routes.extend(Route(path, endpoint=mcp) for path in MCP_PATHS)
     app.include_router(live.routes(hub, renderer))
     app.include_router(views.routes(hub, renderer))

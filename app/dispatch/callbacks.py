@@ -13,9 +13,10 @@ import time
 from app.dispatch.envelopes import completed, event_json, news
 from app.dispatch.targets import Target, Targets
 from app.dispatch.webhooks import Webhooks
-from app.errors import CallbackTargetInvalid, ErrorCode, HubError
+from app.errors import CallbackTargetInvalid, ErrorCode, HubError, TargetBusy
 from app.models import CallbackStatus, Dispatch, DispatchStatus, Message, Origin, Outcome
 from app.settings import Settings
+from app.storage import callbacks as told
 from app.storage import dispatches, messages
 from app.storage.database import Database, Tx
 
@@ -52,7 +53,7 @@ class Callbacks:
     async def send_due(self) -> None:
         """Start every callback that is due. While Codex cannot be asked, those to threads stay due."""
         can_ask = True
-        for parent in await self._database.read(dispatches.due_callbacks, self._home):
+        for parent in await self._database.read(told.due, self._home):
             if parent.callback_thread_id is None:
                 if parent.id not in self._requests:
                     self._requests[parent.id] = asyncio.create_task(self._request(parent))
@@ -94,7 +95,10 @@ class Callbacks:
         # It may have ended since it was read: then its end is the news, not the passing of its time limit.
         present = _still_due(tx, parent)
         if present is not None and present.callback_thread_id == parent.callback_thread_id:
-            dispatches.add(tx, self._child(present, target))
+            child = dispatches.add(tx, self._child(present, target))
+            first = dispatches.first_in_line(tx.session, self._home, target.thread_id)
+            if first is not None and first.id != child.id:
+                hindered(tx, child, TargetBusy(f"Thread {target.thread_id} works on dispatch {first.id}."))
 
     def _child(self, parent: Dispatch, target: Target) -> Dispatch:
         default_sec = -(-self._settings.turn_timeout_ms // 1000)
@@ -141,11 +145,9 @@ def told_of(tx: Tx, dispatch: Dispatch) -> Message | None:
         )
     if dispatch.callback_status is not CallbackStatus.NOT_REQUESTED and dispatch.finished_at is not None:
         # Whatever was told of the time limit is out of date; what still waits in a line need not be told at all.
-        dispatches.withdraw_callbacks(tx, dispatch.id)
+        told.withdraw(tx, dispatch.id)
         if dispatch.callback_status is not CallbackStatus.PENDING:
-            dispatches.set_callback(
-                tx, dispatch.id, CallbackStatus.PENDING, callback_attempts=0, callback_not_before=0.0
-            )
+            told.set_status(tx, dispatch.id, CallbackStatus.PENDING, callback_attempts=0, callback_not_before=0.0)
     return posted
 
 
@@ -157,7 +159,7 @@ def settle(tx: Tx, child: Dispatch, outcome: Outcome) -> None:
     if parent is None or (parent.finished_at or 0.0) > child.accepted_at:
         return  # it told of the time limit; the end is yet to be told
     delivered = outcome.status is DispatchStatus.SUCCEEDED
-    dispatches.set_callback(
+    told.set_status(
         tx,
         child.parent_id,
         CallbackStatus.DELIVERED if delivered else CallbackStatus.FAILED,
@@ -171,7 +173,7 @@ def settle(tx: Tx, child: Dispatch, outcome: Outcome) -> None:
 def hindered(tx: Tx, child: Dispatch, error: HubError) -> None:
     """Write to the parent why its callback waits."""
     if child.parent_id is not None:
-        dispatches.set_callback(
+        told.set_status(
             tx,
             child.parent_id,
             CallbackStatus.PENDING,
@@ -182,11 +184,11 @@ def hindered(tx: Tx, child: Dispatch, error: HubError) -> None:
 
 def _still_due(tx: Tx, parent: Dispatch) -> Dispatch | None:
     """The dispatch as it stands now, held against other hubs; None where its callback is not due any more."""
-    return dispatches.get(tx.session, parent.id) if dispatches.lock_due_callback(tx, parent) else None
+    return dispatches.get(tx.session, parent.id) if told.lock_due(tx, parent) else None
 
 
 def _fail(tx: Tx, parent: Dispatch, error: HubError) -> None:
-    dispatches.set_callback(
+    told.set_status(
         tx,
         parent.id,
         CallbackStatus.FAILED,
@@ -200,7 +202,7 @@ def _claim_request(tx: Tx, parent: Dispatch) -> Dispatch | None:
     present = _still_due(tx, parent)
     if present is None:
         return None
-    dispatches.set_callback(
+    told.set_status(
         tx,
         present.id,
         CallbackStatus.PENDING,
@@ -217,11 +219,11 @@ def _requested(tx: Tx, parent: Dispatch, refused: str | None) -> None:
         return  # it told of the time limit; the end is yet to be told
     if refused is None:
         values = {"callback_error_code": None, "callback_error_message": None, "callback_delivered_at": time.time()}
-        dispatches.set_callback(tx, parent.id, CallbackStatus.DELIVERED, **values)
+        told.set_status(tx, parent.id, CallbackStatus.DELIVERED, **values)
         return
     attempt = parent.callback_attempts
     is_last = attempt > len(WEBHOOK_PAUSES_SEC)
-    dispatches.set_callback(
+    told.set_status(
         tx,
         parent.id,
         CallbackStatus.FAILED if is_last else CallbackStatus.PENDING,

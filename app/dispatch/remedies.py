@@ -9,10 +9,11 @@ from app.dispatch import callbacks
 from app.dispatch.callbacks import Callbacks
 from app.dispatch.recovery import ACTIONABLE, CUT_OFF, Standing, Suggestion, standing
 from app.dispatch.targets import Targets
-from app.errors import CallbackTargetInvalid, DispatchNotFound, HubError
+from app.errors import CallbackTargetInvalid, DispatchNotFound, ErrorCode, HubError
 from app.logs import Logs
 from app.models import CallbackStatus, Dispatch, DispatchStatus, Message, Origin, Outcome, Topic
 from app.settings import Settings
+from app.storage import callbacks as told
 from app.storage import dispatches
 from app.storage.database import Database, Tx
 
@@ -207,26 +208,29 @@ def _cancel(tx: Tx, dispatch_id: str) -> Message | None:
 
 def _make_due(tx: Tx, dispatch: Dispatch, thread_id: str | None) -> None:
     if thread_id != dispatch.callback_thread_id:
-        dispatches.withdraw_callbacks(tx, dispatch.id)
-    dispatches.set_callback(
+        told.withdraw(tx, dispatch.id)
+    first = dispatches.first_in_line(tx.session, dispatch.home, thread_id) if thread_id else None
+    # Behind a long turn nobody wants to wait for the news; it stays in line there.
+    is_busy = first is not None and first.parent_id != dispatch.id
+    told.set_status(
         tx,
         dispatch.id,
         CallbackStatus.PENDING,
         callback_thread_id=thread_id,
-        callback_error_code=None,
-        callback_error_message=None,
+        callback_error_code=ErrorCode.TARGET_BUSY.value if is_busy else None,
+        callback_error_message=f"Thread {thread_id} works on another dispatch." if is_busy else None,
         callback_attempts=0,
         callback_not_before=0.0,
     )
 
 
 def _tell_instead(tx: Tx, dispatch: Dispatch, thread_id: str) -> None:
-    told = dispatch.callback_status is CallbackStatus.DELIVERED
-    dispatches.withdraw_callbacks(tx, dispatch.id)
-    dispatches.set_callback(
+    was_told = dispatch.callback_status is CallbackStatus.DELIVERED
+    told.withdraw(tx, dispatch.id)
+    told.set_status(
         tx,
         dispatch.id,
-        CallbackStatus.DELIVERED if told else CallbackStatus.PENDING,
+        CallbackStatus.DELIVERED if was_told else CallbackStatus.PENDING,
         callback_thread_id=thread_id,
         callback_error_code=None,
         callback_error_message=None,

@@ -36,6 +36,7 @@ class MessageRow(SQLModel, table=True):
     __tablename__ = "message"
     __table_args__ = (
         Index("ix_message_target_id", "target", "id"),
+        Index("ix_message_target_sender_id", "target", "sender", "id"),
         partial_index(
             "uq_message_idempotency", "sender", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
         ),

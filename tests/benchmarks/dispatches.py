@@ -52,7 +52,7 @@ def run(bench: Bench) -> Iterator[Figure]:
         hub = bench.start_hub(**home.settings, max_turns=THREADS)
         threads = [_thread(hub, home, f"t{number}") for number in range(THREADS)]
         yield _own_share(hub, home, threads[0], turns)
-        yield _side_by_side(hub, threads, TURN_SEC if turns > 2 else 0.1)
+        yield _side_by_side(hub, home, threads, TURN_SEC if turns > 2 else 0.1)
         yield _accepting(bench, hub, home, threads[0], model)
         yield from _memory(hub, threads, 15 * turns)
         hub.kill()
@@ -85,7 +85,7 @@ def _own_share(hub: HubProcess, home: CodexHome, thread: str, turns: int) -> Fig
     return Figure("the hub's own share of an instant turn", "ms", share, at_most=20, note=note)
 
 
-def _side_by_side(hub: HubProcess, threads: list[str], seconds: float) -> Figure:
+def _side_by_side(hub: HubProcess, home: CodexHome, threads: list[str], seconds: float) -> Figure:
     def ask(thread: str) -> None:
         arguments = {"threadId": thread, "message": f"[[slow {seconds}]] [[reply x]]"}
         with Client(hub.port) as client:
@@ -94,8 +94,18 @@ def _side_by_side(hub: HubProcess, threads: list[str], seconds: float) -> Figure
     began = time.monotonic()
     with ThreadPoolExecutor(len(threads)) as askers:
         list(askers.map(ask, threads))
-    name = f"{len(threads)} turns of {seconds:g} s each, side by side"
-    return Figure(name, "s", time.monotonic() - began, at_most=7)
+    ours = time.monotonic() - began
+    with AppServerClient(home) as codex:
+        others = [codex.request("thread/start", cwd=str(home.project))["thread"]["id"] for _ in threads]
+        began = time.monotonic()
+        for other in others:
+            text = f"[[slow {seconds}]] [[reply x]]"
+            codex.request("turn/start", threadId=other, input=[{"type": "text", "text": text}])
+        for _ in others:
+            codex.wait_for(lambda line: line.get("method") == "turn/completed")
+        by_hand = time.monotonic() - began
+    name = f"{len(threads)} turns of {seconds:g} s each, side by side, and by hand"
+    return Figure(name, "s", ours, by_hand, at_most=7)
 
 
 def _accepting(bench: Bench, hub: HubProcess, home: CodexHome, thread: str, model: FakeModel) -> Figure:
@@ -123,14 +133,17 @@ def _memory(hub: HubProcess, threads: list[str], turns: int) -> Iterator[Figure]
             for _ in range(turns // len(threads) // 2 + 1):
                 client.ask(call(MODERN, "/mcp", "relay_send_wait", {"threadId": thread, "message": "[[reply x]]"}))
 
+    def app_servers() -> int:
+        return sum("app-server" in text for text in hub.children.values())
+
     files = Path(f"/proc/{hub.pid}/fd")
     with ThreadPoolExecutor(8) as workers:
         list(workers.map(work, threads))
-        before, opened, children = megabytes(hub.pid), len(list(files.iterdir())), len(hub.children)
+        before, opened, children = megabytes(hub.pid), len(list(files.iterdir())), app_servers()
         list(workers.map(work, threads))
     yield Figure(f"memory added by {turns // 2} further dispatches", "MB", megabytes(hub.pid) - before, at_most=10)
     yield Figure("files added by them", "", len(list(files.iterdir())) - opened, at_most=2)
-    yield Figure("processes added by them", "", len(hub.children) - children, at_most=0)
+    yield Figure("app-servers added by them", "", app_servers() - children, at_most=0)
 
 
 def _history(bench: Bench, home: CodexHome, thread: str) -> Iterator[Figure]:

@@ -146,6 +146,25 @@ def test_a_message_that_is_not_in_the_channel_is_missed_in_words(
     expect(page.locator(f"#m{here}")).to_be_visible()
 
 
+def test_the_word_about_a_missing_message_stays_in_sight_when_older_ones_come(
+    place: str, live_hub: HubProcess, ids: list[int], post: Post, page: Page
+) -> None:
+    elsewhere = post("elsewhere", target=f"{place}-2")
+    for number in range(60):
+        post(f"later {number}")
+
+    page.goto(f"{live_hub.url}/channels/{place}?at={elsewhere}")
+
+    expect(page.locator(f"#m{ids[-60]}")).to_be_attached()
+    notice = page.get_by_text(f"There is no message #{elsewhere} in this channel.")
+    expect(notice).to_be_in_viewport(ratio=1)
+    page.wait_for_function(
+        "word => { const box = word.getBoundingClientRect();"
+        " return document.elementFromPoint(box.left + 40, box.top + 10) === word; }",
+        arg=notice.element_handle(),
+    )
+
+
 def test_a_place_that_is_none_is_refused_in_words(
     place: str, live_hub: HubProcess, page: Page, forgive: Callable[[str], None]
 ) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +89,20 @@ async def test_a_callback_to_a_thread_in_use_waits_and_is_tried_again(relay: Rel
     assert (again["recoveryAction"], "recoverySuggested" in again) == ("none", False)
     relay.hub.dispatch_when(ids[0], "callbackStatus", ["delivered"])
     assert [len(relay.sent(source)) for source in (patient, helped, recovered)] == [1, 1, 1]
+
+
+async def test_who_tells_a_thread_that_works_for_the_hub_does_not_wait_for_its_turn(relay: Relay) -> None:
+    project, thread_id, source = relay.place("target", "source")
+    work = relay.accept(project, source, "delay=60000")
+    wait_until(lambda: relay.hub.dispatch(work)["turnId"], "it was not sent")
+    dispatch_id = relay.done(project, thread_id, "hello", callbackThreadId=source)
+    async with agent(relay.hub) as claude:
+        busy = await claude.call("relay_dispatch_deliver", dispatchId=dispatch_id)
+        assert (busy["callbackStatus"], busy["callbackErrorCode"]) == ("pending", "target_busy")
+        assert relay.hub.dispatch(work)["dispatchStatus"] == "running"
+        await claude.call("relay_dispatch_cancel", dispatchId=work)
+    told_of = relay.hub.dispatch_when(dispatch_id, "callbackStatus", ["delivered"])
+    assert (told_of["callbackErrorCode"], len(relay.sent(source))) == (None, 2)
 
 
 async def test_a_callback_may_take_as_long_as_its_dispatch_within_bounds(relay: Relay) -> None:
@@ -200,8 +213,10 @@ async def test_a_dispatch_that_never_ran_is_sent_once_by_however_many_recover_it
     relay.put(dispatch_id, not_before=FAR)
     relay.free(thread_id)
     both = await asyncio.gather(recover(), recover())
-    assert {each["recoveryAction"] for each in both} <= {"restart_dispatch", "wait_worker"}
-    assert "restart_dispatch" in [each["recoveryAction"] for each in both]
+    # The second one may come while the first one's turn runs, or after it.
+    assert (
+        {"restart_dispatch"} <= {each["recoveryAction"] for each in both} <= {"restart_dispatch", "wait_worker", "none"}
+    )
     assert relay.hub.dispatch_when(dispatch_id)["replyText"] == "echo: hello"
     assert len(relay.sent(thread_id)) == 1
 
@@ -271,24 +286,3 @@ async def test_a_callback_in_line_is_recovered_through_the_dispatch_that_owes_it
         batch = await claude.call("relay_dispatch_recover", projectId=project)
     assert [(row["dispatchId"], row["callbackStatus"]) for row in batch["recovered"]] == [(dispatch_id, "delivered")]
     assert len(relay.sent(source)) == 1
-
-
-async def test_the_state_of_a_dispatch_is_told_without_codex(hub: Hubs, tmp_path: Path) -> None:
-    relay = Relay(hub, tmp_path / "codex", keep_dispatches=1)
-    project, thread_id, source = relay.place("target", "source")
-    relay.hold(source)
-    owed = relay.done(project, thread_id, "hello", callbackThreadId=source)
-    relay.hub.dispatch_when(owed, "callbackErrorCode", ["target_busy"])
-    pruned = relay.done(project, thread_id, "again")
-    relay.done(project, thread_id, "last")
-    relay.hub.stop()
-    relay.codex.command.unlink()
-    relay.hub.start()
-    async with agent(relay.hub) as claude:
-        status = await claude.call("relay_dispatch_status", dispatchId=owed)
-        down = await claude.fail("relay_list_projects")
-    assert (status["dispatchStatus"], status["replyText"]) == ("succeeded", "echo: hello")
-    # What is still to be told is kept, whatever its age.
-    assert (status["callbackStatus"], status["recoverySuggested"]) == ("pending", "deliver_callback")
-    assert down["relayCode"] == "app_server_unavailable"
-    wait_until(lambda: relay.hub.client.get(f"/api/dispatches/{pruned}").status_code == 404, "it was kept")

@@ -12,6 +12,7 @@ import pytest
 from app.errors import from_code
 from tests.support.hub import Hubs
 from tests.support.mcp import agent
+from tests.support.processes import wait_until
 from tests.support.relay import Relay
 
 pytestmark = pytest.mark.anyio
@@ -111,7 +112,7 @@ async def test_a_dispatch_is_accepted_at_once_and_seen_until_its_end(relay: Rela
     project, thread_id = relay.place("t")
     asked = {"projectId": project, "threadId": thread_id}
     async with agent(relay.hub) as claude:
-        accepted = await claude.call("relay_dispatch_async", **asked, message="delay=300 hello")
+        accepted = await claude.call("relay_dispatch_async", **asked, message="delay=1000 hello")
         text = await claude.text("relay_dispatch_async", **asked, message="mode=fail", timeoutSec=60)
         dispatch_id = accepted["dispatchId"]
         seen = [await claude.call("relay_dispatch_status", dispatchId=dispatch_id)]
@@ -141,7 +142,7 @@ async def test_a_dispatch_is_accepted_at_once_and_seen_until_its_end(relay: Rela
         f"Dispatch {dispatch_id}: succeeded.",
         "Callback: not_requested.",
         f"Target thread: t [{thread_id}].",
-        "Reply: echo: delay=300 hello",
+        "Reply: echo: delay=1000 hello",
     ]
     assert failed.keys() >= RECORD
     assert (failed["message"], failed["timeoutSec"], failed["replyText"]) == ("mode=fail", 60, None)
@@ -195,7 +196,7 @@ async def test_of_two_who_send_at_once_one_is_answered_and_the_other_told_of_it(
 
     async def send(message: str) -> dict[str, Any]:
         async with agent(relay.hub) as claude:
-            return await claude.call("relay_send_wait", threadId=thread_id, message=f"delay=500 {message}")
+            return await claude.call("relay_send_wait", threadId=thread_id, message=f"delay=1500 {message}")
 
     answers = await asyncio.gather(send("one"), send("two"))
     (reply,) = (each for each in answers if "busy" not in each)
@@ -222,3 +223,24 @@ async def test_twelve_clients_hand_in_twenty_dispatches_each_and_none_is_lost(hu
     for thread_id, accepted in zip(threads, ids, strict=True):
         page = relay.hub.client.get("/api/dispatches", params={"threadId": thread_id}).json()
         assert [each["dispatchId"] for each in page["dispatches"]] == accepted[::-1]
+
+
+async def test_the_state_of_a_dispatch_is_told_without_codex(hub: Hubs, tmp_path: Path) -> None:
+    relay = Relay(hub, tmp_path / "codex", keep_dispatches=1)
+    project, thread_id, source = relay.place("target", "source")
+    relay.hold(source)
+    owed = relay.done(project, thread_id, "hello", callbackThreadId=source)
+    relay.hub.dispatch_when(owed, "callbackErrorCode", ["target_busy"])
+    pruned = relay.done(project, thread_id, "again")
+    relay.done(project, thread_id, "last")
+    relay.hub.stop()
+    relay.codex.command.unlink()
+    relay.hub.start()
+    async with agent(relay.hub) as claude:
+        status = await claude.call("relay_dispatch_status", dispatchId=owed)
+        down = await claude.fail("relay_list_projects")
+    assert (status["dispatchStatus"], status["replyText"]) == ("succeeded", "echo: hello")
+    # What is still to be told is kept, whatever its age.
+    assert (status["callbackStatus"], status["recoverySuggested"]) == ("pending", "deliver_callback")
+    assert down["relayCode"] == "app_server_unavailable"
+    wait_until(lambda: relay.hub.client.get(f"/api/dispatches/{pruned}").status_code == 404, "it was kept")

@@ -8,6 +8,7 @@ import pytest
 from sqlmodel import Session
 
 from app.models import TRANSITIONS, CallbackStatus, Dispatch, DispatchStatus, Lease, Origin, Outcome
+from app.storage import callbacks as told
 from app.storage import claims, dispatches, leases, threads
 from app.storage.database import Database, Tx
 
@@ -206,12 +207,12 @@ async def test_pages_go_from_the_newest_to_the_oldest(database: Database) -> Non
 
 async def test_a_callback_is_due_once_its_dispatch_has_ended_and_until_it_is_under_way(database: Database) -> None:
     parent = await accept(database, callback_thread_id="source", callback_status=CallbackStatus.PENDING)
-    assert await database.read(dispatches.due_callbacks, HOME) == []
+    assert await database.read(told.due, HOME) == []
     _, lease = await claim(database)
     await database.write(leases.finish, lease, SUCCESS)
-    assert [due.id for due in await database.read(dispatches.due_callbacks, HOME)] == [parent.id]
+    assert [due.id for due in await database.read(told.due, HOME)] == [parent.id]
     await accept(database, "source", parent_id=parent.id)
-    assert await database.read(dispatches.due_callbacks, HOME) == []
+    assert await database.read(told.due, HOME) == []
 
 
 @pytest.mark.parametrize("status", list(DispatchStatus))

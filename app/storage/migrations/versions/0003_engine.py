@@ -1,4 +1,4 @@
-"""What the engine needs to cancel, to call back in more ways, and to show a turn while it runs."""
+"""What the engine needs to cancel, to call back in more ways, and to show a turn; messages of one sender."""
 
 from typing import Any
 
@@ -45,6 +45,7 @@ def upgrade() -> None:
     op.create_index("ix_dispatch_project_seq", "dispatch", ["project_id", "seq"])
     op.create_index("ix_dispatch_thread_seq", "dispatch", ["thread_id", "seq"])
     op.create_index("ix_dispatch_status_seq", "dispatch", ["status", "seq"])
+    op.create_index("ix_message_target_sender_id", "message", ["target", "sender", "id"])
     _partial("ix_message_dispatch", ["dispatch_id", "id"], "dispatch_id IS NOT NULL", table="message")
     op.create_table(
         "turnitem",
