@@ -62,7 +62,7 @@ class Callbacks:
                     await self.begin(parent)
                 except HubError as error:
                     if can_ask := not error.retryable:
-                        await self._database.write(_fail, parent, error)
+                        await self._database.write(_note, parent.id, CallbackStatus.FAILED, error)
 
     async def begin(self, parent: Dispatch) -> None:
         """Put the news into the line of the thread that asked, if it is still due.
@@ -173,13 +173,7 @@ def settle(tx: Tx, child: Dispatch, outcome: Outcome) -> None:
 def hindered(tx: Tx, child: Dispatch, error: HubError) -> None:
     """Write to the parent why its callback waits."""
     if child.parent_id is not None:
-        told.set_status(
-            tx,
-            child.parent_id,
-            CallbackStatus.PENDING,
-            callback_error_code=error.code.value,
-            callback_error_message=error.message,
-        )
+        _note(tx, child.parent_id, CallbackStatus.PENDING, error)
 
 
 def _still_due(tx: Tx, parent: Dispatch) -> Dispatch | None:
@@ -187,14 +181,9 @@ def _still_due(tx: Tx, parent: Dispatch) -> Dispatch | None:
     return dispatches.get(tx.session, parent.id) if told.lock_due(tx, parent) else None
 
 
-def _fail(tx: Tx, parent: Dispatch, error: HubError) -> None:
-    told.set_status(
-        tx,
-        parent.id,
-        CallbackStatus.FAILED,
-        callback_error_code=error.code.value,
-        callback_error_message=error.message,
-    )
+def _note(tx: Tx, dispatch_id: str, status: CallbackStatus, error: HubError) -> None:
+    said = {"callback_error_code": error.code.value, "callback_error_message": error.message}
+    told.set_status(tx, dispatch_id, status, **said)
 
 
 def _claim_request(tx: Tx, parent: Dispatch) -> Dispatch | None:

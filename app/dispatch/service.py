@@ -139,7 +139,7 @@ class Dispatches:
         # Whoever waits does not queue: behind a long turn the answer would come too late for any client.
         only_if_free = origin is Origin.WAIT or not request.queue_if_busy
         try:
-            accepted = await self._database.write(dispatches.add, dispatch, only_if_free=only_if_free)
+            accepted = await self._worker.accept(dispatch, only_if_free=only_if_free, at_once=origin is Origin.WAIT)
         except dispatches.LineOccupied as occupied:
             raise ThreadOccupied(occupied.active) from None
         except dispatches.AlreadyAccepted as found:

@@ -65,6 +65,24 @@ class Worker:
             await self._callbacks.aclose()
             await self._database.write(leases.expire, self._owner)
 
+    async def accept(self, dispatch: Dispatch, *, only_if_free: bool, at_once: bool) -> Dispatch:
+        """Put a dispatch into its thread's line. `at_once`: somebody waits for it, so that a free worker begins in the
+        same transaction.
+
+        Raises:
+            LineOccupied, AlreadyAccepted: as `dispatches.add`.
+        """
+
+        def unit(tx: Tx) -> tuple[Dispatch, tuple[Dispatch, Lease] | None]:
+            accepted = dispatches.add(tx, dispatch, only_if_free)
+            return accepted, claims.claim(tx, self._home, self._owner, self._settings.lease_sec) if may_begin else None
+
+        may_begin = at_once and len(self._running) < self._settings.max_turns
+        accepted, taken = await self._database.write(unit)
+        if taken:
+            self._begin(*taken, left_behind=False)
+        return accepted
+
     async def _work(self) -> None:
         with self._bus.subscribe(Topic.DISPATCHES) as hints:
             while True:
@@ -126,9 +144,12 @@ class Worker:
             return taken
 
         for dispatch, lease in await self._database.write(unit):
-            task = asyncio.create_task(self._runner.run(dispatch, lease, left_behind))
-            self._running[lease] = task
-            task.add_done_callback(partial(self._done, lease))
+            self._begin(dispatch, lease, left_behind)
+
+    def _begin(self, dispatch: Dispatch, lease: Lease, left_behind: bool) -> None:
+        task = asyncio.create_task(self._runner.run(dispatch, lease, left_behind))
+        self._running[lease] = task
+        task.add_done_callback(partial(self._done, lease))
 
     def _done(self, lease: Lease, task: asyncio.Task[None]) -> None:
         del self._running[lease]

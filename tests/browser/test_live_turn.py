@@ -54,10 +54,10 @@ def select(page: Page, selector: str) -> None:
 def test_a_turn_is_seen_while_it_runs_and_the_reader_is_not_disturbed(
     live_hub: HubProcess, codex_home: CodexHome, model: FakeModel, page: Page
 ) -> None:
-    again = WAIT_FOR_FILE.format(file="again")
+    begin, again = (WAIT_FOR_FILE.format(file=name) for name in ("begin", "again"))
     message = (
         "[[commentary I look <b>first</b>, at `this`.]][[shell seq 40; exit 3]]"
-        f"[[commentary Now the rest.]][[shell echo one; seq 100 180; {again}; echo two]]"
+        f"[[commentary Now the rest.]][[shell {begin}; echo one; seq 100 180; {again}; echo two]]"
         "[[gate end]][[reply All **done**.]]"
     )
     dispatch_id = hand_over(live_hub, codex_home, message)
@@ -69,6 +69,8 @@ def test_a_turn_is_seen_while_it_runs_and_the_reader_is_not_disturbed(
     expect(steps.nth(0)).to_have_text("I look <b>first</b>, at this.")
     expect(steps.nth(1).locator("summary")).to_contain_text("exit 3")
     expect(steps.nth(3).locator("summary")).to_contain_text("running")
+    # Codex tells of no output that comes before it listens.
+    (codex_home.project / "begin").touch()
     expect(steps.nth(3).locator("pre")).to_contain_text("179 180")
     expect(page.locator(".state")).to_contain_text("running")
     assert axe_problems(page) == []

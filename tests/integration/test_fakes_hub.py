@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.model import FakeModel
 from tests.support.codex import CodexHome
 from tests.support.hub import Hubs
-from tests.support.processes import relatives
+from tests.support.processes import relatives, wait_until
 
 STAND_IN = """
 import http.server, os, signal, subprocess, sys
@@ -66,7 +66,7 @@ def test_an_unclean_exit_fails_the_test(hub: Hubs, command: list[str]) -> None:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="orphans are found through /proc")
 def test_an_orphan_fails_the_test_and_is_ended(hub: Hubs, command: list[str]) -> None:
     running = hub(command=command, environ={"CHILD": "1"})
-    assert len(running.children) == 1
+    wait_until(lambda: len(running.children) == 1, "the child did not start")
 
     with pytest.raises(AssertionError, match="left processes behind"):
         running.stop()
@@ -92,5 +92,8 @@ def test_the_codex_of_a_real_hub_counts_as_its_child_and_ends_with_it(
 
     assert any("app-server" in command for command in running.children.values())
 
-    running.stop()
+    # Its turn goes on without the hub; with the test, everything ends.
+    running.stop(codex_works=True)
+    assert any("app-server" in command for command in running.children.values())
+    running.end()
     assert running.children == {}

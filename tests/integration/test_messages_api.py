@@ -1,10 +1,12 @@
 """What the message routes offer past the seed: cursors, waiting, idempotency, search, and messages as events."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from typing import Any
 
 import httpx
@@ -105,13 +107,13 @@ def test_a_wait_that_is_over_hands_back_the_cursor(client: Client) -> None:
 
 def test_a_hub_that_stops_ends_a_wait_with_an_error_that_says_so(hub: Hubs) -> None:
     running = hub()
-    with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(httpx.get, f"{running.url}/api/messages?wait=50", timeout=60, trust_env=False)
+    with contextlib.closing(HTTPConnection("127.0.0.1", running.port, timeout=60)) as waiting:
+        waiting.request("GET", "/api/messages?wait=50")
         # The stream shows that the hub has taken what was sent before it.
         with events(running, "proj-x"):
             running.stop()
-        answer = waiting.result()
-    assert (answer.status_code, answer.json()["code"]) == (503, "hub_stopping")
+        answer = waiting.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (503, "hub_stopping")
 
 
 def test_the_same_key_posts_once(client: Client) -> None:

@@ -2,13 +2,13 @@ import pytest
 
 from app.codex.failures import translated
 from app.codex.jsonrpc import ConnectionClosed, RequestTimedOut, RpcError
-from app.errors import AppServerUnavailable, HubError, InternalError, TargetBusy, TargetTurnFailed, ThreadNotFound
+from app.errors import AppServerUnavailable, HubError, InternalError, TargetTurnFailed, ThreadHeld, ThreadNotFound
 
 
 @pytest.mark.parametrize(
     ("said", "kind", "told"),
     [
-        ("thread t already has an active writer", TargetBusy, "Thread t is open in another Codex"),
+        ("thread t already has an active writer", ThreadHeld, "Thread t is open in another Codex"),
         ("no rollout found for thread id t", ThreadNotFound, "Thread not found: t"),
         ("thread not loaded: t", ThreadNotFound, "Thread not found: t"),
         ("thread not found: t", ThreadNotFound, "Thread not found: t"),
