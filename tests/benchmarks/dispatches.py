@@ -50,7 +50,7 @@ def run(bench: Bench) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="codex-") as folder, FakeModel() as model:
         home = CodexHome(Path(folder), find_program("codex"), model.url)
         hub = bench.start_hub(**home.settings, max_turns=THREADS)
-        threads = [_thread(hub, home, f"t{number}") for number in range(THREADS)]
+        threads = [_thread(hub, home, f"t{number}") for number in range(THREADS if turns > 2 else 2)]
         yield _own_share(hub, home, threads[0], turns)
         yield _side_by_side(hub, home, threads, TURN_SEC if turns > 2 else 0.1)
         yield _accepting(bench, hub, home, threads[0], model)
