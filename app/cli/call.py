@@ -129,10 +129,7 @@ def _client(words: Words) -> McpClient:
     url = words.options.get("url")
     if url is None:
         config = words.options.get("config")
-        loaded = load(
-            environ={name: value for name, value in os.environ.items() if name != TOKEN},
-            config=Path(config) if config else None,
-        )
+        loaded = load(config=Path(config) if config else None)
         for warning in loaded.warnings:
             sys.stderr.write(f"warning: {warning}\n")
         host = loaded.settings.host.strip("[]")

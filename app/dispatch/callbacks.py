@@ -28,7 +28,6 @@ CLAIM_SEC = 60.0
 HUB, CODEX = "relay-hub", "codex"
 """Senders in a channel: of news about a dispatch, and of a reply."""
 
-
 logger = logging.getLogger("relay_hub.dispatch")
 
 
@@ -59,26 +58,18 @@ class Callbacks:
                     self._requests[parent.id] = asyncio.create_task(self._request(parent))
             elif can_ask:
                 try:
-                    await self.begin(parent)
+                    target = await self.target(parent.callback_thread_id)
+                    await self._database.write(self._begin, parent, target)
                 except HubError as error:
                     if can_ask := not error.retryable:
                         await self._database.write(_note, parent.id, CallbackStatus.FAILED, error)
-
-    async def begin(self, parent: Dispatch) -> None:
-        """Put the news into the line of the thread that asked, if it is still due.
-
-        Raises:
-            CallbackTargetInvalid: there is no such thread, or its project is not trusted.
-            AppServerUnavailable, NoAnswer: nobody can tell at the moment.
-        """
-        target = await self.target(parent.callback_thread_id or "")
-        await self._database.write(self._begin, parent, target)
 
     async def target(self, thread_id: str) -> Target:
         """The thread to tell.
 
         Raises:
-            CallbackTargetInvalid, AppServerUnavailable, NoAnswer: as `begin`.
+            CallbackTargetInvalid: there is no such thread, or its project is not trusted.
+            AppServerUnavailable, NoAnswer: nobody can tell at the moment.
         """
         try:
             return await self._targets.by_id(thread_id)
@@ -92,13 +83,13 @@ class Callbacks:
             ) from error
 
     def _begin(self, tx: Tx, parent: Dispatch, target: Target) -> None:
+        """Put the news into the line of the thread that asked, if it is still due."""
         # It may have ended since it was read: then its end is the news, not the passing of its time limit.
         present = _still_due(tx, parent)
         if present is not None and present.callback_thread_id == parent.callback_thread_id:
             child = dispatches.add(tx, self._child(present, target))
-            first = dispatches.first_in_line(tx.session, self._home, target.thread_id)
-            if first is not None and first.id != child.id:
-                hindered(tx, child, TargetBusy(f"Thread {target.thread_id} works on dispatch {first.id}."))
+            if busy := in_the_way(tx, present, target.thread_id):
+                hindered(tx, child, busy)
 
     def _child(self, parent: Dispatch, target: Target) -> Dispatch:
         default_sec = -(-self._settings.turn_timeout_ms // 1000)
@@ -128,11 +119,12 @@ class Callbacks:
             del self._requests[parent.id]
 
 
-def told_of(tx: Tx, dispatch: Dispatch) -> Message | None:
+def ended(tx: Tx, dispatch: Dispatch, outcome: Outcome) -> Message | None:
     """Do what the end of a dispatch, or the passing of its time limit, asks for. Part of the transaction of that.
 
     Returns the message that was posted, for the logs.
     """
+    _settle(tx, dispatch, outcome)
     posted = None
     if dispatch.callback_channel:
         posted = messages.append(
@@ -151,7 +143,7 @@ def told_of(tx: Tx, dispatch: Dispatch) -> Message | None:
     return posted
 
 
-def settle(tx: Tx, child: Dispatch, outcome: Outcome) -> None:
+def _settle(tx: Tx, child: Dispatch, outcome: Outcome) -> None:
     """Write to the parent how its callback ended, in the transaction that ends the callback itself."""
     if child.parent_id is None:
         return
@@ -168,6 +160,14 @@ def settle(tx: Tx, child: Dispatch, outcome: Outcome) -> None:
         callback_error_message=outcome.error_message,
         callback_delivered_at=child.finished_at if delivered else None,
     )
+
+
+def in_the_way(tx: Tx, parent: Dispatch, thread_id: str) -> TargetBusy | None:
+    """What the news of a dispatch has to wait for in a thread's line, if there is anything."""
+    first = dispatches.first_in_line(tx.session, parent.home, thread_id)
+    if first is None or first.parent_id == parent.id:
+        return None
+    return TargetBusy(f"Thread {thread_id} works on dispatch {first.id}.")
 
 
 def hindered(tx: Tx, child: Dispatch, error: HubError) -> None:

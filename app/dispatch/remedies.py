@@ -9,7 +9,7 @@ from app.dispatch import callbacks
 from app.dispatch.callbacks import Callbacks
 from app.dispatch.recovery import ACTIONABLE, CUT_OFF, Standing, Suggestion, standing
 from app.dispatch.targets import Targets
-from app.errors import CallbackTargetInvalid, DispatchNotFound, ErrorCode, HubError
+from app.errors import CallbackTargetInvalid, DispatchNotFound, HubError
 from app.logs import Logs
 from app.models import CallbackStatus, Dispatch, DispatchStatus, Message, Origin, Outcome, Topic
 from app.settings import Settings
@@ -21,6 +21,7 @@ Tick = Callable[[float, str | None], Awaitable[None]]
 """Told to whoever waits: the seconds so far, and what goes on in a few words."""
 
 TICK_SEC = 10.0
+"""Between signs of life to a caller that waits, where nothing else is told."""
 LOOK_AGAIN_SEC = 5.0
 """A hint may be lost, so whoever waits looks by itself as well."""
 STOP_WAIT_SEC = 5.0
@@ -56,20 +57,23 @@ class Remedies:
         Raises:
             DispatchNotFound: there is none of this id.
         """
+        dispatch = await self._get(dispatch_id)
+        return standing(dispatch, await self._database.read(dispatches.leased_threads))
+
+    async def _get(self, dispatch_id: str) -> Dispatch:
         dispatch = None
         if "\0" not in dispatch_id:  # PostgreSQL takes none, not even to compare it
             dispatch = await self._database.read(dispatches.get, dispatch_id)
         if dispatch is None:
             raise DispatchNotFound(f"Dispatch not found: {dispatch_id}", dispatchId=dispatch_id)
-        return standing(dispatch, await self._database.read(dispatches.leased_threads))
+        return dispatch
 
     async def cancel(self, dispatch_id: str) -> Dispatch:
         """Stop a dispatch: one that waits ends at once, a turn that runs is interrupted. What has ended stays.
 
         Returns the dispatch as it stands after a few seconds at most: a turn that another Codex runs goes on.
         """
-        await self.standing(dispatch_id)
-
+        await self._get(dispatch_id)
         posted = await self._database.write(_cancel, dispatch_id)
         self._logs.activity("dispatch_cancel", id=dispatch_id)
         if posted:
@@ -162,11 +166,10 @@ class Remedies:
         return recovered, await self._database.read(dispatches.count, self._home, scope)
 
     async def _tell_again(self, dispatch: Dispatch, thread_id: str | None) -> None:
-        """Make the callback due, and begin it where a thread is to be told."""
+        """Make the callback due, for a thread only if that exists."""
         if thread_id is not None:
             await self._callbacks.target(thread_id)
         await self._database.write(_make_due, dispatch, thread_id)
-        await self._database.write(dispatches.nudge, dispatch.id)
 
     async def _told(self, dispatch_id: str, limit_sec: float, tick: Tick | None, give_up_when_busy: bool) -> Standing:
         def settled(dispatch: Dispatch) -> bool:
@@ -183,7 +186,7 @@ class Remedies:
         started = ticked = time.monotonic()
         with self._bus.subscribe(Topic.dispatch(dispatch_id)) as hints:
             while True:
-                dispatch = (await self.standing(dispatch_id)).dispatch
+                dispatch = await self._get(dispatch_id)
                 now = time.monotonic()
                 if is_it(dispatch) or now - started >= limit_sec:
                     return dispatch
@@ -202,26 +205,25 @@ def _cancel(tx: Tx, dispatch_id: str) -> Message | None:
     stopped = dispatches.get(tx.session, dispatch_id)
     assert stopped is not None
     outcome = Outcome(stopped.status, error_code=stopped.error_code, error_message=stopped.error_message)
-    callbacks.settle(tx, stopped, outcome)
-    return callbacks.told_of(tx, stopped)
+    return callbacks.ended(tx, stopped, outcome)
 
 
 def _make_due(tx: Tx, dispatch: Dispatch, thread_id: str | None) -> None:
     if thread_id != dispatch.callback_thread_id:
         told.withdraw(tx, dispatch.id)
-    first = dispatches.first_in_line(tx.session, dispatch.home, thread_id) if thread_id else None
     # Behind a long turn nobody wants to wait for the news; it stays in line there.
-    is_busy = first is not None and first.parent_id != dispatch.id
+    busy = callbacks.in_the_way(tx, dispatch, thread_id) if thread_id else None
     told.set_status(
         tx,
         dispatch.id,
         CallbackStatus.PENDING,
         callback_thread_id=thread_id,
-        callback_error_code=ErrorCode.TARGET_BUSY.value if is_busy else None,
-        callback_error_message=f"Thread {thread_id} works on another dispatch." if is_busy else None,
+        callback_error_code=busy.code.value if busy else None,
+        callback_error_message=busy.message if busy else None,
         callback_attempts=0,
         callback_not_before=0.0,
     )
+    dispatches.nudge(tx, dispatch.id)
 
 
 def _tell_instead(tx: Tx, dispatch: Dispatch, thread_id: str) -> None:

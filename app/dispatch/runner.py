@@ -252,8 +252,7 @@ class Runner:
         def unit(tx: Tx) -> tuple[Dispatch, Message | None]:
             leases.record_progress(tx, lease, items, values)
             dispatch = leases.finish(tx, lease, outcome)
-            callbacks.settle(tx, dispatch, outcome)
-            return dispatch, callbacks.told_of(tx, dispatch)
+            return dispatch, callbacks.ended(tx, dispatch, outcome)
 
         for attempt in range(1, FINISH_TRIES + 1):
             try:

@@ -10,7 +10,7 @@ from app.codex.pool import Pool
 from app.codex.projects import Project, project_at
 from app.dispatch.callbacks import Callbacks
 from app.dispatch.recovery import Standing, failure, standing
-from app.dispatch.remedies import Remedies, Tick
+from app.dispatch.remedies import LOOK_AGAIN_SEC, TICK_SEC, Remedies, Tick
 from app.dispatch.runner import Runner
 from app.dispatch.targets import Target, Targets, ThreadRow
 from app.dispatch.worker import Worker
@@ -28,12 +28,8 @@ from app.settings import CONTROL, Settings
 from app.storage import dispatches, turn_items
 from app.storage.database import Database
 
-TICK_SEC = 10.0
-"""Between signs of life to a caller that waits, where the turn itself gives none."""
 NEWS_SEC = 1.0
-"""Between two of them where it does."""
-LOOK_AGAIN_SEC = 5.0
-"""A hint may be lost, so whoever waits looks by itself as well."""
+"""Between signs of life to a caller that waits, where the turn itself gives some."""
 MAX_KEY_CHARS = 200
 
 

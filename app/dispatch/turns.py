@@ -108,8 +108,7 @@ class Turn:
         def unit(tx: Tx) -> Message | None:
             late = leases.time_out(tx, self._lease, message)
             outcome = Outcome(late.status, error_code=late.error_code, error_message=message)
-            callbacks.settle(tx, late, outcome)
-            return callbacks.told_of(tx, late)
+            return callbacks.ended(tx, late, outcome)
 
         if posted := await self._database.write(unit):
             self._logs.posted(posted)

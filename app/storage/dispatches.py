@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, delete, func, or_, text, update
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from app.errors import ErrorCode
 from app.models import CallbackStatus, Dispatch, DispatchEvent, DispatchStatus, Topic, TurnItem
 from app.storage import threads
 from app.storage.database import Tx
@@ -87,7 +88,7 @@ def request_cancel(tx: Tx, dispatch_id: str, reason: str) -> bool:
     unfinished = update(Dispatch).where(col(Dispatch.id) == dispatch_id, col(Dispatch.finished_at).is_(None))
     stopped = unfinished.where(col(Dispatch.status) == DispatchStatus.QUEUED).values(
         status=DispatchStatus.CANCELLED,
-        error_code="dispatch_cancelled",
+        error_code=ErrorCode.DISPATCH_CANCELLED.value,
         error_message=reason,
         cancel_requested_at=now,
         finished_at=now,
@@ -104,8 +105,8 @@ def request_cancel(tx: Tx, dispatch_id: str, reason: str) -> bool:
     return False
 
 
-def run_again(tx: Tx, dispatch_id: str, error_codes: Sequence[str]) -> bool:
-    """Put a dispatch that failed with one of these errors back into its thread's line; whether it was there."""
+def run_again(tx: Tx, dispatch_id: str, error_codes: Sequence[str]) -> None:
+    """Put a dispatch back into its thread's line, if it has failed with one of these errors."""
     now = time.time()
     again = (
         update(Dispatch)
@@ -127,10 +128,8 @@ def run_again(tx: Tx, dispatch_id: str, error_codes: Sequence[str]) -> bool:
             updated_at=now,
         )
     )
-    found = tx.connection.execute(again).rowcount == 1
-    if found:
+    if tx.connection.execute(again).rowcount:
         note(tx, dispatch_id, 0, "sent_again", "somebody asked for it")
-    return found
 
 
 def nudge(tx: Tx, dispatch_id: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
+from app.errors import ErrorCode
 from app.models import TRANSITIONS, CallbackStatus, Dispatch, DispatchStatus, Lease, Outcome, Topic, TurnItem
 from app.storage import threads, turn_items
 from app.storage.database import Tx
@@ -59,8 +60,7 @@ def record_turn(tx: Tx, lease: Lease, turn_id: str) -> bool:
     """Note which turn carries the dispatch; whether somebody wants it stopped by now."""
     _write(tx, lease, turn_id=turn_id, waiting_for=None)
     note(tx, lease.dispatch_id, lease.attempt, "sent", turn_id)
-    dispatch = get(tx.session, lease.dispatch_id)
-    return dispatch is not None and dispatch.cancel_requested_at is not None
+    return _row(tx, lease).cancel_requested_at is not None
 
 
 def record_queued(tx: Tx, lease: Lease) -> None:
@@ -82,7 +82,7 @@ def time_out(tx: Tx, lease: Lease, message: str) -> Dispatch:
         tx,
         lease,
         status=DispatchStatus.TIMED_OUT,
-        error_code="turn_timeout",
+        error_code=ErrorCode.TURN_TIMEOUT.value,
         error_message=message,
     )
     note(tx, lease.dispatch_id, lease.attempt, "timed_out", message)
@@ -94,9 +94,8 @@ def finish(tx: Tx, lease: Lease, outcome: Outcome) -> Dispatch:
     now = time.time()
     found = get(tx.session, lease.dispatch_id)
     if found and found.cancel_requested_at and outcome.status is DispatchStatus.FAILED:
-        outcome = replace(
-            outcome, status=DispatchStatus.CANCELLED, error_code="dispatch_cancelled", error_message=CANCELLED
-        )
+        cancelled = ErrorCode.DISPATCH_CANCELLED.value
+        outcome = replace(outcome, status=DispatchStatus.CANCELLED, error_code=cancelled, error_message=CANCELLED)
     started = found.started_at if found and found.started_at else now
     _write(
         tx,

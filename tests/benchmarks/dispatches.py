@@ -72,8 +72,6 @@ def _own_share(hub: HubProcess, home: CodexHome, thread: str, turns: int) -> Fig
             ours = time.perf_counter() - began
             began = time.perf_counter()
             codex.request("thread/read", threadId=other, includeTurns=False)
-            codex.request("config/read")
-            codex.request("config/read")
             codex.request("thread/resume", threadId=other, excludeTurns=True)
             codex.turn(other, "[[reply x]]")
             codex.request("thread/unsubscribe", threadId=other)
