@@ -2,10 +2,18 @@
 
     HubError
     ├── BadRequest              400   the input is wrong; `field` names what to fix
-    │   └── UnsupportedMediaType    415
+    │   ├── UnsupportedMediaType    415
+    │   ├── PayloadTooLarge         413
+    │   └── CsrfFailed              403
+    ├── Unauthenticated         401
+    ├── Forbidden               403
+    ├── RateLimited             429   retryable
     ├── NotFound                404
+    │   ├── ApprovalNotFound
     │   ├── DispatchNotFound
     │   └── ThreadNotFound
+    ├── ApprovalSettled         409
+    ├── LoopGuard               429
     ├── ProjectUntrusted        403
     ├── TargetAmbiguous         409
     ├── CallbackTargetInvalid   400
@@ -42,12 +50,19 @@ class ErrorCode(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     HOST_NOT_ALLOWED = "host_not_allowed"
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"
+    CSRF_FAILED = "csrf_failed"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
     PROJECT_UNTRUSTED = "project_untrusted"
     THREAD_NOT_FOUND = "thread_not_found"
     TARGET_AMBIGUOUS = "target_ambiguous"
     DISPATCH_NOT_FOUND = "dispatch_not_found"
     CALLBACK_TARGET_INVALID = "callback_target_invalid"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    APPROVAL_NOT_FOUND = "approval_not_found"
+    APPROVAL_SETTLED = "approval_settled"
+    LOOP_GUARD = "loop_guard"
     DISPATCH_CANCELLED = "dispatch_cancelled"
     NESTED_SEND_REFUSED = "nested_send_refused"
     TARGET_BUSY = "target_busy"
@@ -114,6 +129,30 @@ class PayloadTooLarge(BadRequest):
     http_status = 413
 
 
+class CsrfFailed(BadRequest):
+    code = ErrorCode.CSRF_FAILED
+    http_status = 403
+
+
+class Unauthenticated(HubError):
+    code = ErrorCode.UNAUTHENTICATED
+    http_status = 401
+    rpc_code = -32600
+
+
+class Forbidden(HubError):
+    code = ErrorCode.FORBIDDEN
+    http_status = 403
+    rpc_code = -32600
+
+
+class RateLimited(HubError):
+    code = ErrorCode.RATE_LIMITED
+    http_status = 429
+    rpc_code = -32600
+    retryable = True
+
+
 class NotFound(HubError):
     code = ErrorCode.NOT_FOUND
     http_status = 404
@@ -126,6 +165,22 @@ class DispatchNotFound(NotFound):
 
 class ThreadNotFound(NotFound):
     code = ErrorCode.THREAD_NOT_FOUND
+
+
+class ApprovalNotFound(NotFound):
+    code = ErrorCode.APPROVAL_NOT_FOUND
+
+
+class ApprovalSettled(HubError):
+    code = ErrorCode.APPROVAL_SETTLED
+    http_status = 409
+    rpc_code = -32600
+
+
+class LoopGuard(HubError):
+    code = ErrorCode.LOOP_GUARD
+    http_status = 429
+    rpc_code = -32600
 
 
 class ProjectUntrusted(HubError):

@@ -39,6 +39,9 @@ def _arguments(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments)]
 Sandbox = Literal["read-only", "workspace-write", "danger-full-access"]
+Approval = Literal["untrusted", "on-request", "never"]
+"""When Codex asks before it runs something: always but for what is known to be harmless, when it wants to leave its
+sandbox, or never; then it just may not."""
 
 
 def _log_folder(settings: dict[str, Any]) -> Path:
@@ -52,6 +55,17 @@ def _data_dir() -> Path:
 
 def _aliases(*names: str) -> dict[str, Any]:
     return {"aliases": names}
+
+
+class ProjectPolicy(BaseModel):
+    """What holds for the turns of one project, where it differs from the rest of the settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sandbox: Sandbox | None = None
+    approval: Approval | None = None
+    allow: Names = ()
+    deny: Names = ()
 
 
 class Settings(BaseModel):
@@ -154,6 +168,13 @@ class Settings(BaseModel):
         json_schema_extra=_aliases("THREAD_RELAY_CODEX_HOME", "CODEX_HOME"),
     )
     codex_sandbox: Sandbox = Field("workspace-write", description="Sandbox of every turn that the hub starts.")
+    codex_approval: Approval = Field("on-request", description="When Codex asks a human: untrusted, on-request, never.")
+    codex_allow: Names = Field((), description="Commands that need no human, by their first words: git status.")
+    codex_deny: Names = Field((), description="Commands that no human is asked for, by their first words: git push.")
+    projects: dict[str, ProjectPolicy] = Field(
+        {}, description="By a project's path: sandbox, approval, allow and deny for its turns."
+    )
+    approval_timeout_sec: float = Field(300, gt=0, description="An approval that nobody answers in this time is a no.")
     codex_service_tier: str = Field("fast", description="Service tier asked of the model provider.")
     codex_allow_relay: bool = Field(False, description="Whether dispatched threads may use the hub's own MCP server.")
     codex_when_held: Literal["wait", "queue"] = Field(
@@ -179,6 +200,12 @@ class Settings(BaseModel):
     max_hops: int = Field(
         3, ge=0, le=100, description="How far dispatched turns may dispatch on, one through the other."
     )
+    max_chain_per_minute: int = Field(
+        20, ge=1, description="Dispatches in a minute that dispatched turns may ask for, counted from their first one."
+    )
+    max_chain_per_day: int = Field(200, ge=1, description="The same in 24 hours.")
+    max_dispatches_per_minute: int = Field(0, ge=0, description="Dispatches that a hub takes in a minute; 0: any.")
+    max_dispatches_per_day: int = Field(0, ge=0, description="Dispatches that a hub takes in 24 hours; 0: any.")
     keep_dispatches: int = Field(
         10_000, ge=1, description="Ended dispatches to keep; older ones are deleted, unfinished ones never."
     )
@@ -194,6 +221,12 @@ class Settings(BaseModel):
     )
     mcp_max_wait_sec: float = Field(280, gt=0, description="Longest wait inside one MCP call; clients cut at 300.")
     max_body_bytes: int = Field(4 * 1024 * 1024, gt=0, description="Largest request body.")
+    max_header_bytes: int = Field(64 * 1024, ge=1024, description="Largest head of a request.")
+    slow_client_sec: float = Field(30, gt=0, description="A request that takes longer to arrive is cut off.")
+    max_requests_per_minute: int = Field(600_000, ge=1, description="Requests of one caller in a minute.")
+    max_streams: int = Field(2000, ge=1, description="Event streams and long polls at once.")
+    max_mcp_sessions: int = Field(2000, ge=1, description="MCP sessions at once.")
+    login_hours: float = Field(168, gt=0, description="How long a browser stays logged in.")
     max_text_chars: int = Field(1_000_000, gt=0, description="Longest message text.")
     max_name_chars: int = Field(200, gt=0, description="Longest channel or sender name.")
     debug: bool = Field(

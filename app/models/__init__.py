@@ -3,6 +3,7 @@
 Times are unix seconds as floats: one form for both databases, for JSON and for arithmetic.
 """
 
+from app.models.approvals import Approval, ApprovalKind, ApprovalStatus, Pause
 from app.models.dispatches import (
     TRANSITIONS,
     CallbackStatus,
@@ -17,23 +18,36 @@ from app.models.dispatches import (
     TurnItem,
 )
 from app.models.messages import Channel, Message, MessageRow, Reader
+from app.models.principals import HUMAN_SCOPES, LOCAL, OWNER, Kind, Login, Principal, Scope, Token
 from app.models.topics import Topic
 
 __all__ = [
+    "HUMAN_SCOPES",
+    "LOCAL",
+    "OWNER",
     "TRANSITIONS",
+    "Approval",
+    "ApprovalKind",
+    "ApprovalStatus",
     "CallbackStatus",
     "Channel",
     "Dispatch",
     "DispatchEvent",
     "DispatchRequest",
     "DispatchStatus",
+    "Kind",
     "Lease",
+    "Login",
     "Message",
     "MessageRow",
     "Origin",
     "Outcome",
+    "Pause",
+    "Principal",
     "Reader",
+    "Scope",
     "Thread",
+    "Token",
     "Topic",
     "TurnItem",
 ]

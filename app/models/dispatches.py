@@ -98,6 +98,8 @@ class Dispatch(SQLModel, table=True):
         partial_index(
             "uq_dispatch_idempotency", "home", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
         ),
+        partial_index("ix_dispatch_chain", "chain_id", "accepted_at", where="chain_id IS NOT NULL"),
+        Index("ix_dispatch_home_accepted", "home", "accepted_at"),
         Index("ix_dispatch_project_seq", "project_id", "seq"),
         Index("ix_dispatch_thread_seq", "thread_id", "seq"),
         Index("ix_dispatch_status_seq", "status", "seq"),
@@ -111,6 +113,10 @@ class Dispatch(SQLModel, table=True):
     parent_id: str | None = Field(default=None, index=True)
     caller_thread_id: str | None = None
     """The Codex thread that asked, as it said itself."""
+    requested_by: str | None = None
+    """The principal that asked; None: somebody on this machine whom nobody checked."""
+    chain_id: str | None = None
+    """The first dispatch of the chain that led to this one; None: it is the first itself."""
     hops: int = 0
     """How many dispatched turns led to this one, each asked for by the one before."""
     idempotency_key: str | None = None
@@ -241,3 +247,4 @@ class DispatchRequest:
     queue_if_busy: bool = True
     idempotency_key: str | None = None
     caller_thread_id: str | None = None
+    requested_by: str | None = None

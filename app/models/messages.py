@@ -3,7 +3,7 @@
 import time
 from typing import NamedTuple
 
-from sqlalchemy import Column, Index, Text
+from sqlalchemy import Column, Index, String, Text
 from sqlmodel import Field, SQLModel
 
 from app.models.columns import BIG, partial_index
@@ -28,6 +28,8 @@ class Message(NamedTuple):
     source: str
     reply_to: int | None = None
     dispatch_id: str | None = None
+    badge: str | None = None
+    """How the sender was known: `human` by a login in the browser, `agent` by a token; None: it is a mere name."""
 
 
 class MessageRow(SQLModel, table=True):
@@ -52,6 +54,7 @@ class MessageRow(SQLModel, table=True):
     source: str
     reply_to: int | None = Field(default=None, sa_column=Column(BIG))
     dispatch_id: str | None = None
+    badge: str | None = Field(default=None, sa_column=Column(String(16)))
     idempotency_key: str | None = None
 
 

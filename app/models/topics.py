@@ -9,6 +9,7 @@ class Topic:
     COUNTS = "counts"
     DISPATCHES = "dispatches"
     CANCELS = "cancels"
+    APPROVALS = "approvals"
 
     @staticmethod
     def channel(name: str) -> str:

@@ -60,6 +60,7 @@ class Post(NamedTuple):
     source: str
     reply_to: int | None = None
     dispatch_id: str | None = None
+    badge: str | None = None
     idempotency_key: str | None = None
 
 
