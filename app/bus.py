@@ -5,8 +5,9 @@ and a slow reader holds nobody up: all that it missed is one flag.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 
 class BusClosed(Exception):
@@ -107,6 +108,7 @@ class SharedLook:
         self._hints.hint()
         self._now: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
+        self._next_is_over = asyncio.Event()
 
     async def fresh(self) -> None:
         """Return once everything is known that was durable when this was called."""
@@ -114,8 +116,11 @@ class SharedLook:
             return
         # A look that is under way may have begun too early for this caller: the next one will do, for all who wait.
         if self._next is None:
-            self._next = asyncio.create_task(self._look_after(self._now))
-        await asyncio.shield(self._next)
+            self._next, self._next_is_over = _begun(self._look_after(self._now))
+        # A thousand may wait here, and any of them may leave; to shield the task from each would cost twice as much.
+        look = self._next
+        await self._next_is_over.wait()
+        look.result()
 
     def close(self) -> None:
         self._listening.close()
@@ -133,3 +138,10 @@ class SharedLook:
             raise
         finally:
             self._now = None
+
+
+def _begun(work: Coroutine[Any, Any, None]) -> tuple[asyncio.Task[None], asyncio.Event]:
+    """A task, and the event that says that it is over."""
+    task, is_over = asyncio.create_task(work), asyncio.Event()
+    task.add_done_callback(lambda _: is_over.set())
+    return task, is_over
