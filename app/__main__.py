@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from app import __version__
-from app.cli import call, config, import_, serve
+from app.cli import approvals, call, config, import_, resume, serve, token
 from app.cli.flags import settings_flags
 from app.errors import CannotStart
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"relay-hub {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     flags = settings_flags()
-    for command in (serve, call, config, import_):
+    for command in (serve, call, config, import_, approvals, resume, token):
         command.add_to(commands, flags)
     given = parser.parse_args(arguments)
     try:

@@ -64,7 +64,7 @@ class Bus:
 
     def __init__(self) -> None:
         self._readers: dict[str, set[Subscription]] = {}
-        self._closed = False
+        self.is_closed = False
 
     @contextmanager
     def subscribe(self, *topics: str) -> Iterator[Subscription]:
@@ -72,7 +72,7 @@ class Bus:
         subscription = Subscription()
         for topic in topics:
             self._readers.setdefault(topic, set()).add(subscription)
-        if self._closed:
+        if self.is_closed:
             subscription.close()
         try:
             yield subscription
@@ -90,7 +90,7 @@ class Bus:
 
     def close(self) -> None:
         """Wake every reader for the last time."""
-        self._closed = True
+        self.is_closed = True
         for readers in self._readers.values():
             for subscription in readers:
                 subscription.close()

@@ -9,7 +9,7 @@ from typing import Any
 from app.bus import Bus, BusClosed
 from app.errors import BadRequest, DatabaseUnavailable, HubStopping, IdempotencyConflict, NotFound
 from app.logs import Logs
-from app.models import Channel, Message, Topic
+from app.models import Channel, Message, Principal, Topic
 from app.settings import CONTROL, Settings
 from app.storage import messages, search
 from app.storage.database import Database
@@ -58,20 +58,22 @@ class Chat:
         sender: Any,
         text: Any,
         source: str,
+        principal: Principal,
         reply_to: Any = None,
         idempotency_key: Any = None,
     ) -> Message:
         """Store one message and return it once it is durable.
 
-        Target and sender are stripped, the text is kept to the letter. A sender that uses an idempotency key again gets
-        the message that it posted first.
+        Target and sender are stripped, the text is kept to the letter. A principal with a name is the sender and need
+        not say so. A sender that uses an idempotency key again gets the message that it posted first.
 
         Raises:
             BadRequest: a field is missing, of the wrong type, too long or not storable; `field` names it.
+            Forbidden: the sender is somebody else than the principal.
             IdempotencyConflict: the sender has used the key for another message.
         """
         target = self._name("target", target)
-        sender = self._name("sender", sender)
+        sender = self._name("sender", principal.own("sender", _string("sender", sender).strip()))
         text = _string("text", text)
         if not text.strip():
             raise BadRequest("text is required", field="text")
@@ -86,7 +88,7 @@ class Chat:
         if reply_to is not None:
             reply_to = await self._answered(target, reply_to)
         try:
-            post = messages.Post(target, sender, text, source, reply_to, idempotency_key=key)
+            post = messages.Post(target, sender, text, source, reply_to, badge=principal.badge, idempotency_key=key)
             message = await self._database.write_each(messages.append_each, post)
         except messages.AlreadyPosted as found:
             if (found.message.target, found.message.text) != (target, text):
@@ -157,17 +159,24 @@ class Chat:
                     raise HubStopping("The hub is stopping. Ask again once it is back; nothing is lost.") from None
         return found
 
-    async def acked(self, target: str, reader: str) -> int:
-        """The id up to which a reader has settled a channel; 0 for one that is new there."""
-        return await self._database.read(messages.acked, _sought(target) or "", self._name("reader", reader))
+    async def acked(self, target: str, reader: str, principal: Principal) -> int:
+        """The id up to which a reader has settled a channel; 0 for one that is new there.
 
-    async def ack(self, target: Any, reader: Any, up_to_id: int) -> int:
+        Raises:
+            Forbidden: the reader is somebody else than the principal.
+        """
+        reader = self._name("reader", principal.own("reader", reader.strip()))
+        return await self._database.read(messages.acked, _sought(target) or "", reader)
+
+    async def ack(self, target: Any, reader: Any, up_to_id: int, principal: Principal) -> int:
         """Settle a channel for a reader up to an id, never backwards; returns the id up to which it is settled.
 
         Raises:
             NotFound: there is no such channel.
+            Forbidden: the reader is somebody else than the principal.
         """
-        target, reader = self._name("target", target), self._name("reader", reader)
+        target = self._name("target", target)
+        reader = self._name("reader", principal.own("reader", _string("reader", reader).strip()))
         acked = await self._database.write(messages.ack, target, reader, up_to_id)
         if acked is None:
             raise NotFound(f"There is no channel {target}", field="target")
@@ -241,17 +250,23 @@ class Chat:
         return reply_to
 
     def _name(self, field: str, value: Any) -> str:
-        name = _string(field, value).strip()
-        if not name:
-            raise BadRequest(f"{field} is required", field=field)
-        if len(name) > self._settings.max_name_chars:
-            raise BadRequest(
-                f"{field} is {len(name)} characters long; max_name_chars allows {self._settings.max_name_chars}",
-                field=field,
-            )
-        if CONTROL.search(name):
-            raise BadRequest(f"{field} must not contain control characters", field=field)
-        return name
+        return checked_name(field, value, self._settings.max_name_chars)
+
+
+def checked_name(field: str, value: Any, most: int) -> str:
+    """A name of a channel, a sender or a reader, stripped.
+
+    Raises:
+        BadRequest: there is none, it is longer than `most`, or it could not be shown safely.
+    """
+    name = _string(field, value).strip()
+    if not name:
+        raise BadRequest(f"{field} is required", field=field)
+    if len(name) > most:
+        raise BadRequest(f"{field} is {len(name)} characters long; max_name_chars allows {most}", field=field)
+    if CONTROL.search(name):
+        raise BadRequest(f"{field} must not contain control characters", field=field)
+    return name
 
 
 def _sought(name: str | None) -> str | None:

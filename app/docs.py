@@ -9,11 +9,28 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from app.tools.tool import Tool
 from app.ui.render import Renderer
 
-MCP_OPERATION = {
-    "summary": "The MCP endpoint (streamable HTTP)",
-    "tags": ["mcp"],
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
-    "responses": {"200": {"description": "A JSON-RPC answer, as JSON or as an event stream"}},
+_REFUSED = {"4XX": {"description": "The request was refused; most often the answer is a JSON-RPC error"}}
+MCP_OPERATIONS = {
+    "post": {
+        "summary": "The MCP endpoint (streamable HTTP)",
+        "tags": ["mcp"],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {
+            "200": {"description": "A JSON-RPC answer, as JSON or as an event stream"},
+            "202": {"description": "A notification was taken"},
+            **_REFUSED,
+        },
+    },
+    "get": {
+        "summary": "What the server says in an MCP session of its own accord",
+        "tags": ["mcp"],
+        "responses": {"200": {"description": "An event stream"}, **_REFUSED},
+    },
+    "delete": {
+        "summary": "End an MCP session",
+        "tags": ["mcp"],
+        "responses": {"200": {"description": "It has ended"}, **_REFUSED},
+    },
 }
 
 
@@ -47,7 +64,7 @@ def add(app: FastAPI, tools: Sequence[Tool], renderer: Renderer) -> None:
 
 def _correct(paths: dict[str, dict[str, Any]]) -> None:
     """Add the route that FastAPI cannot see, and drop the error form that none of ours has."""
-    paths["/mcp"] = {"post": MCP_OPERATION}
+    paths["/mcp"] = MCP_OPERATIONS
     for methods in paths.values():
         for operation in methods.values():
             operation["responses"].pop("422", None)

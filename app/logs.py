@@ -14,9 +14,8 @@ from typing import Any
 from app.errors import CannotStart
 from app.models import Message
 from app.settings import Settings
+from app.visible import BEYOND_JSON
 
-# JSON escapes only C0 itself; the rest would let a message forge lines or drive a terminal that shows the log.
-_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 LENIENT = "backslashreplace"
 """What to do with half a surrogate pair, which a question may hold: show it."""
 
@@ -150,4 +149,4 @@ def _string(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPED)
+    return text if text.isascii() and "\x7f" not in text else text.translate(BEYOND_JSON)

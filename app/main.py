@@ -11,20 +11,22 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import __version__, docs
-from app.api import dispatches, events, messages
-from app.errors import CannotStart, ErrorCode, HubError, InternalError, error_body
+from app.api import approvals, dispatches, events, messages, pauses
+from app.errors import CannotStart, ErrorCode, HubError, InternalError, RateLimited, Unauthenticated, error_body
 from app.hub import Hub
 from app.schemas import MessageBytes
 from app.security.edges import Edges
+from app.security.gate import Gate
+from app.security.limits import Limits, retry_after
 from app.settings import Settings
 from app.shortcuts import Endpoint, Shortcuts
 from app.tools import catalog
 from app.tools.endpoint import McpEndpoint
-from app.ui import live, views
+from app.ui import live, login, views
 from app.ui.render import Renderer, asset_folder
 
 logger = logging.getLogger("relay_hub")
@@ -38,7 +40,7 @@ HTTP_CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: 
 def create_app(settings: Settings) -> FastAPI:
     """The whole hub as an ASGI app; its lifespan opens and closes everything. `app.state.hub` is the hub."""
     hub = Hub(settings)
-    renderer = Renderer(hub.chat.get)
+    renderer = Renderer(hub.chat.get, hub.dispatches.approvals)
     tools = catalog.tools(hub)
     mcp = McpEndpoint(hub, tools)
 
@@ -71,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         **_endpoints(dispatches_api, "/api/dispatches"),
     }
     shortcuts = Shortcuts(app.behind, endpoints, apps=dict.fromkeys(MCP_PATHS, mcp), failed=_hub_error)
-    app.front = Edges(shortcuts, settings)
+    app.front = Edges(Gate(Limits(shortcuts, settings), hub.principals, app.exists, _hub_error), settings)
     app.add_exception_handler(HubError, _hub_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _crash)
@@ -79,9 +81,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(messages_api)
     app.include_router(events_api)
     app.include_router(dispatches_api)
+    app.include_router(pauses.routes(hub))
+    app.include_router(approvals.routes(hub))
     app.router.routes.extend(Route(path, endpoint=mcp) for path in MCP_PATHS)
     app.include_router(live.routes(hub, renderer))
     app.include_router(views.routes(hub, renderer))
+    app.include_router(login.routes(hub, renderer))
     app.mount("/static", _Static(directory=asset_folder("static")), name="static")
     docs.add(app, tools, renderer)
     return app
@@ -93,11 +98,16 @@ class HubApp(FastAPI):
     front: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # whoever refuses a request in front may do so with a page
         await self.front(scope, receive, send)
 
     async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What FastAPI itself does."""
         await super().__call__(scope, receive, send)
+
+    def exists(self, scope: Scope) -> bool:
+        """Whether there is a route for a request."""
+        return any(route.matches(scope)[0] is Match.FULL for route in self.routes)
 
 
 def _endpoints(router: APIRouter, path: str) -> dict[tuple[str, str], Endpoint]:
@@ -116,7 +126,12 @@ class _Static(StaticFiles):
 
 async def _hub_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HubError)
-    return _answer(request, error.http_status, error.as_json())
+    headers = None
+    if isinstance(error, Unauthenticated):
+        headers = {"WWW-Authenticate": 'Bearer realm="relay-hub"'}
+    elif isinstance(error, RateLimited):
+        headers = retry_after(error)
+    return _answer(request, error.http_status, error.as_json(), headers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -36,6 +36,13 @@ def _arguments(value: Any) -> Any:
     return tuple(shlex.split(value))
 
 
+def _object(value: Any) -> Any:
+    """A JSON object, where the settings come as texts."""
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.strip() else {}
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments)]
 Sandbox = Literal["read-only", "workspace-write", "danger-full-access"]
@@ -171,7 +178,7 @@ class Settings(BaseModel):
     codex_approval: Approval = Field("on-request", description="When Codex asks a human: untrusted, on-request, never.")
     codex_allow: Names = Field((), description="Commands that need no human, by their first words: git status.")
     codex_deny: Names = Field((), description="Commands that no human is asked for, by their first words: git push.")
-    projects: dict[str, ProjectPolicy] = Field(
+    projects: Annotated[dict[str, ProjectPolicy], BeforeValidator(_object)] = Field(
         {}, description="By a project's path: sandbox, approval, allow and deny for its turns."
     )
     approval_timeout_sec: float = Field(300, gt=0, description="An approval that nobody answers in this time is a no.")

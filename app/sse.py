@@ -13,6 +13,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.bus import Bus, BusClosed, Subscription
+from app.errors import RateLimited
+from app.security.limits import refused
 
 RETRY_MS = 1000
 LOOK_AGAIN_SEC = 15.0
@@ -55,6 +57,13 @@ class EventStream(Response):
         self._last = last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with scope["streams"].one():
+                await self._stream(receive, send)
+        except RateLimited as error:
+            await refused(error)(scope, receive, send)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await _send(send, f"retry: {RETRY_MS}\n\n".encode())
         with self._bus.subscribe(*self._feed.topics) as hints:

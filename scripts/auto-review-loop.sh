@@ -8,6 +8,7 @@
 # TARGET        the channel (proj-x)
 # WATCH_SENDER  whose messages (claude)
 # INTERVAL      seconds between two looks (20)
+# RELAY_HUB_TOKEN  shown to a hub that asks who calls
 # LASTFILE      where the id of the last reviewed message is kept (.codex/auto-loop.last_id)
 # SESSION_ID    the Codex session to go on with; without it each review is a new one
 # CODEX_ARGS    options of `codex exec`, split at spaces (--sandbox read-only)
@@ -80,8 +81,8 @@ save() {
 # The newest id of the sender, in $newest. Whatever goes wrong is on standard error and is tried again at the next look.
 look() {
   newest=$last
-  interruptibly curl -fsSG --max-time 10 -o "$scratch/page" -d limit=1 --data-urlencode "target=$target" \
-    --data-urlencode "sender=$sender" "${base%/}/api/messages" || return
+  interruptibly curl -fsSG --max-time 10 -H "@$scratch/headers" -o "$scratch/page" -d limit=1 \
+    --data-urlencode "target=$target" --data-urlencode "sender=$sender" "${base%/}/api/messages" || return
   # shellcheck disable=SC2016 # the dollar is jq's
   newest=$(jq --arg sender "$sender" '[.messages[] | select(.sender == $sender) | .id] | max // 0' "$scratch/page" \
     2> /dev/null)
@@ -103,6 +104,8 @@ trap stop TERM INT HUP
 lock || die "another loop works with $file"
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$scratch"' EXIT
+# In a file: every user of the machine can read the arguments of a program.
+printf '%s' "${RELAY_HUB_TOKEN:+Authorization: Bearer $RELAY_HUB_TOKEN}" > "$scratch/headers" || exit 1
 last=0 failures=0
 if [[ -f $file && $(< "$file") =~ ^[0-9]{1,15}$ ]]; then
   last=$((10#${BASH_REMATCH[0]}))

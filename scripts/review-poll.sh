@@ -8,6 +8,7 @@
 # TARGET        the channel (proj-x)
 # WATCH_SENDER  whose messages (claude)
 # INTERVAL      seconds between two looks (20)
+# RELAY_HUB_TOKEN  shown to a hub that asks who calls
 #
 # The first run, while there is no LASTFILE, prints the newest 200 messages of that sender. After that none is left out.
 set -u
@@ -73,7 +74,8 @@ look() {
   while :; do
     query=(-d limit=200 --data-urlencode "target=$target" --data-urlencode "sender=$sender")
     [[ -z $started ]] || query+=(-d "since_id=$last")
-    interruptibly curl -fsSG --max-time 10 -o "$scratch/page" "${query[@]}" "${BASE_URL%/}/api/messages" || return
+    interruptibly curl -fsSG --max-time 10 -H "@$scratch/headers" -o "$scratch/page" "${query[@]}" \
+      "${BASE_URL%/}/api/messages" || return
     report=$(jq -r --arg sender "$sender" --argjson last "$last" "$REPORT" "$scratch/page" 2> /dev/null)
     read -r newest more <<< "${report%%$'\n'*}"
     if [[ ! $newest =~ ^[0-9]{1,15}$ ]]; then
@@ -99,6 +101,8 @@ fi
 trap stop TERM INT HUP
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$scratch"' EXIT
+# In a file: every user of the machine can read the arguments of a program.
+printf '%s' "${RELAY_HUB_TOKEN:+Authorization: Bearer $RELAY_HUB_TOKEN}" > "$scratch/headers" || exit 1
 say "$(now) poller_start pid=$$ ppid=$PPID interval=${interval}s base=$BASE_URL target=$target sender=$sender last=$last"
 for ((round = 1; ; round++)); do
   look

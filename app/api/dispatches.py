@@ -44,7 +44,7 @@ class BatchIn(CallbackIn):
     """Which dispatches to recover; without a project, those of all."""
 
     project_id: Id | None = None
-    limit: int = Field(MOST_RECOVERED, ge=1, le=MOST_RECOVERED)
+    limit: int = Field(MOST_RECOVERED, ge=1, le=MOST_RECOVERED, strict=True)
 
 
 class BatchOut(Wire):
@@ -95,12 +95,12 @@ def routes(hub: Hub) -> APIRouter:
         "",
         summary="Accept a request for a Codex thread; it is worked on in its thread's turn",
         status_code=202,
-        responses={202: {"model": AcceptedOut}, **errors(400, 404, 409, 413, 415, 500, 503)},
+        responses={202: {"model": AcceptedOut}, **errors(400, 404, 409, 413, 415, 429, 500, 503)},
         openapi_extra=json_body(DispatchAsyncIn),
     )
     async def create(request: Request) -> JSONResponse:
         given = await _given(request, DispatchAsyncIn)
-        dispatch = await hub.dispatches.submit(given.request())
+        dispatch = await hub.dispatches.submit(given.request(principal=request.scope["principal"]))
         return JSONResponse(_json(AcceptedOut.of(dispatch, state)), 202)
 
     @router.get(

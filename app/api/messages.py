@@ -20,7 +20,7 @@ MOST_WAIT_SEC = 60
 
 class PostIn(BaseModel):
     target: str = Field(description="The channel; made if it is new.")
-    sender: str
+    sender: str | None = Field(None, description="Who writes. Whoever is known by a name may leave it out.")
     text: str = Field(description="Markdown, kept to the letter.")
     reply_to: int | None = Field(None, description="Id of the message of this channel that it answers.")
     idempotency_key: str | None = Field(
@@ -100,7 +100,11 @@ def routes(hub: Hub, encoded: MessageBytes) -> APIRouter:
         if since_id is None:
             since_id = await hub.chat.last_id(target)
         read = partial(hub.chat.after, target, since_id, limit + 1, sender)
-        found = await hub.chat.wait(read, target, wait) if wait else await read()
+        if wait:
+            with request.scope["streams"].one():
+                found = await hub.chat.wait(read, target, wait)
+        else:
+            found = await read()
         shown = found[:limit]
         extra = {"latest_id": shown[-1].id if shown else since_id, "has_more": len(found) > limit}
         return _answer(target, shown, extra)
@@ -114,13 +118,15 @@ def routes(hub: Hub, encoded: MessageBytes) -> APIRouter:
     )
     async def post_message(request: Request) -> Response:
         body = await json_object(request)
+        key = body.get("idempotency_key")
         message = await hub.chat.post(
             target=body.get("target"),
             sender=body.get("sender"),
             text=body.get("text"),
             source="web-ui",
+            principal=request.scope["principal"],
             reply_to=body.get("reply_to"),
-            idempotency_key=body.get("idempotency_key") or header(request, "idempotency-key"),
+            idempotency_key=header(request, "idempotency-key") if key in (None, "") else key,
         )
         return JsonBytes(b'{"ok":true,"posted":%d,"message":%b}' % (message.id, encoded.one(message)), 201)
 

@@ -15,8 +15,8 @@ class Error(BaseModel):
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route; every route can refuse a host or an origin."""
-    return {status: {"model": Error} for status in (*statuses, 403, 421)}
+    """The error answers of a route; every route can refuse a host, an origin, a caller, or too many calls."""
+    return {status: {"model": Error} for status in (*statuses, 401, 403, 421, 429)}
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:

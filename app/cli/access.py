@@ -6,7 +6,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.cli.console import printable
+from app.visible import printable
 
 QUIET_PATHS = frozenset({"/", "/api/messages", "/api/channels", "/api/events", "/healthz", "/docs", "/openapi.json"})
 QUIET_FOLDERS = ("/static/", "/live/", "/api/messages/")

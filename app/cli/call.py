@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from app.cli.arguments import Words, WrongUsage, kebab, merged, parse
-from app.cli.console import printable
 from app.cli.mcp_client import CallFailed, McpClient
 from app.config import load
 from app.errors import CannotStart
 from app.settings import ENV_PREFIX
+from app.visible import printable
 
 TOKEN = f"{ENV_PREFIX}TOKEN"
 """The variable that holds what this command shows to a hub which asks for tokens."""

@@ -6,9 +6,9 @@ import shlex
 import sys
 from typing import Any
 
-from app.cli.console import printable
 from app.cli.flags import add_command, load_settings
 from app.settings import Settings
+from app.visible import printable
 
 _SECRETS = re.compile(
     r"(://[^:/@]*:).*(?=@)"  # greedy: an @ that somebody forgot to escape belongs to the password

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli.console import printable
 from app.cli.flags import add_command, load_settings
 from app.errors import CannotStart, DatabaseUnavailable
+from app.visible import printable
 
 if TYPE_CHECKING:
     from app.importing.channel_log import Imported

@@ -17,11 +17,6 @@ def add_to(commands: Any, settings_flags: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     settings = load_settings(given).settings
-    if settings.host.strip("[]") not in ("127.0.0.1", "localhost", "::1"):
-        sys.stderr.write(
-            f"warning: host is {settings.host}: whoever can reach this machine can read all channels "
-            "and run Codex turns\n"
-        )
     # Hardly anything that imports make is ever garbage: looking for it takes a tenth of the start.
     gc.disable()
     from app.cli import server

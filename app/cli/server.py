@@ -1,6 +1,7 @@
 """The server below a hub: uvicorn, which says where it listens, and the log on standard error."""
 
 import asyncio
+import importlib.util
 import logging
 import signal
 import sys
@@ -8,14 +9,18 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.cli.access import AccessLog
 from app.cli.console import OneLineFormatter
-from app.errors import CannotStart
+from app.cli.protocol import Bounded, OnH11
+from app.errors import CannotStart, HubStopping
 from app.main import create_app
 from app.settings import Settings
 
+LOOK_TICKS = 10
+"""Of a tenth of a second each."""
 STOP_SEC = 5
 """How long open streams may delay the stop."""
 
@@ -23,9 +28,10 @@ STOP_SEC = 5
 class Server(uvicorn.Server):
     """Uvicorn that says where it listens, and ends open streams when it is asked to stop."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, slow_client_sec: float) -> None:
         super().__init__(config)
         self._app = app
+        self._slow_client_sec = slow_client_sec
 
     async def startup(self, sockets: Any = None) -> None:
         """Start to listen.
@@ -42,6 +48,13 @@ class Server(uvicorn.Server):
             ) from None
         port = self.servers[0].sockets[0].getsockname()[1]
         print(_welcome(self.config.host, port), flush=True)  # noqa: T201 - this is the command's output
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % LOOK_TICKS == 0:
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, Bounded)
+                connection.look(self._slow_client_sec)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop; a second Ctrl+C stops without waiting. Unlike uvicorn's own, the process then exits with 0."""
@@ -63,6 +76,8 @@ def serve(settings: Settings) -> None:
         AccessLog(_failing_quietly(app)),
         host=settings.host,
         port=settings.port,
+        http=_protocol(),
+        h11_max_incomplete_event_size=settings.max_header_bytes,
         timeout_graceful_shutdown=STOP_SEC,
         server_header=False,
         # Any local program may send X-Forwarded-For: it would choose what the access log says of it.
@@ -71,7 +86,15 @@ def serve(settings: Settings) -> None:
         access_log=False,
         ws="none",
     )
-    Server(config, app).run()
+    Server(config, app, settings.slow_client_sec).run()
+
+
+def _protocol() -> type[Bounded]:
+    if importlib.util.find_spec("httptools") is None:
+        return OnH11
+    from app.cli.fast_protocol import OnHttpTools
+
+    return OnHttpTools
 
 
 def _log_to_stderr() -> None:
@@ -83,19 +106,27 @@ def _log_to_stderr() -> None:
 
 
 def _failing_quietly(app: FastAPI) -> ASGIApp:
-    """The app, without the traceback of a start that failed for a reason which is told in a sentence."""
+    """The app, without the tracebacks of what is told in a sentence: a start that failed, a request that the stop
+    cuts off."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await app(scope, receive, send)
-            return
+        is_answered = False
 
         async def explained(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
             if message["type"] == "lifespan.startup.failed" and hasattr(app.state, "failure"):
                 message = {"type": message["type"]}
             await send(message)
 
-        await app(scope, receive, explained)
+        try:
+            await app(scope, receive, explained)
+        except asyncio.CancelledError:
+            if not app.state.hub.bus.is_closed or scope["type"] != "http":
+                raise
+            if not is_answered:
+                error = HubStopping("The hub stopped before it was done. Look what became of it, then ask again.")
+                await JSONResponse(error.as_json(), error.http_status)(scope, receive, send)
 
     return wrapped
 

@@ -2,53 +2,26 @@
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from app import __version__
 from app.codex.failures import translated, unavailable
-from app.codex.jsonrpc import (
-    METHOD_NOT_FOUND,
-    Connection,
-    ConnectionClosed,
-    RequestTimedOut,
-    RpcError,
-    Transport,
-)
+from app.codex.jsonrpc import Connection, ConnectionClosed, RequestTimedOut, RpcError, Transport
+from app.codex.limits import Limits
 from app.codex.protocol import Notification, Thread, Turn
+from app.codex.questions import Answer, Questions, decline
 from app.codex.watch import Watch, next_of
-from app.errors import TargetBusy, TargetTurnFailed
+from app.errors import HubError, TargetBusy, TargetTurnFailed
 from app.settings import Settings
 
 logger = logging.getLogger("relay_hub.codex")
-
-Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 PAGE_SIZE = 100
 """The most that Codex gives at once."""
 MAX_PAGES = 100
 RACE_TRIES = 20
 """Codex refuses what comes while it opens a turn or closes a thread; both last a few milliseconds."""
-
-_DECLINED: dict[str, dict[str, Any]] = {
-    "item/commandExecution/requestApproval": {"decision": "decline"},
-    "item/fileChange/requestApproval": {"decision": "decline"},
-    "item/tool/requestUserInput": {"answers": {}},
-    "mcpServer/elicitation/request": {"action": "decline", "content": None, "_meta": None},
-    "item/permissions/requestApproval": {"permissions": {}, "scope": "turn"},
-}
-
-
-async def decline(method: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The answer when nobody can be asked: no. A turn whose question stays open waits for ever.
-
-    Raises:
-        RpcError: the question is unknown; Codex takes that for a no, too.
-    """
-    try:
-        return _DECLINED[method]
-    except KeyError:
-        raise RpcError(METHOD_NOT_FOUND, f"{method} is not supported") from None
 
 
 class CodexClient:
@@ -63,7 +36,8 @@ class CodexClient:
         self._watches: dict[str, list[Watch]] = {}
         self.closed: str | None = None
         """Why the connection has ended; None while it lives."""
-        self._connection = Connection(transport, self._notified, answer or decline, self._connection_closed)
+        self._questions = Questions(answer or decline, self._item)
+        self._connection = Connection(transport, self._notified, self._questions.asked, self._connection_closed)
         self.version = ""
         """Of Codex, as "0.169.0"; known after `initialize`."""
 
@@ -113,24 +87,24 @@ class CodexClient:
         params = {"threadId": thread_id, "includeTurns": False}
         return _thread(await self._call("thread/read", params, thread_id), "thread/read")
 
-    async def start_thread(self, cwd: str, sandbox: str) -> Thread:
+    async def start_thread(self, cwd: str, limits: Limits) -> Thread:
         """A new thread, loaded. Name it at once: before, it does not survive the app-server.
 
         In a git folder that Codex does not trust, this makes Codex trust it for good, unless
-        `sandbox` is read-only. So ask first whether the project is trusted.
+        the sandbox is read-only. So ask first whether the project is trusted.
         """
-        params = {"cwd": cwd, "sandbox": sandbox}
+        params = {"cwd": cwd, **limits.of_thread}
         return _thread(await self._call("thread/start", params), "thread/start")
 
     async def name_thread(self, thread_id: str, name: str) -> None:
         await self._call("thread/name/set", {"threadId": thread_id, "name": name}, thread_id)
 
-    async def resume(self, thread_id: str, sandbox: str | None = None) -> Thread:
+    async def resume(self, thread_id: str, limits: Limits | None = None) -> Thread:
         """Load the thread and hold it against every other Codex, until `unsubscribe`. A thread that
-        Codex is just unloading is loaded again as soon as that is done."""
+        Codex is just unloading is loaded again as soon as that is done. Limits count for one that is not loaded yet."""
         params: dict[str, Any] = {"threadId": thread_id, "excludeTurns": True}
-        if sandbox is not None:
-            params["sandbox"] = sandbox
+        if limits is not None:
+            params |= limits.of_thread
         with self.watch(thread_id) as watch, translated(thread_id):
             for _ in range(RACE_TRIES):
                 try:
@@ -150,9 +124,12 @@ class CodexClient:
         """Let go of the thread: Codex unloads it as soon as no turn runs."""
         await self._call("thread/unsubscribe", {"threadId": thread_id}, thread_id)
 
-    async def start_turn(self, thread_id: str, text: str, client_message_id: str) -> str:
+    async def start_turn(
+        self, thread_id: str, text: str, client_message_id: str, overrides: dict[str, Any] | None = None
+    ) -> str:
         """Send a message to a loaded, idle thread; the id of its turn. On a thread whose turn runs
         this joins that turn. That it returned does not mean that the message is stored.
+        `overrides` are those of `Limits.of_turn`.
 
         Raises:
             TargetTurnFailed: Codex started nothing.
@@ -161,6 +138,7 @@ class CodexClient:
             "threadId": thread_id,
             "input": [{"type": "text", "text": text}],
             "clientUserMessageId": client_message_id,
+            **(overrides or {}),
         }
         answer = await self._call("turn/start", params, thread_id)
         turn = answer.get("turn")
@@ -248,7 +226,19 @@ class CodexClient:
     async def _request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         return await self._connection.request(method, params, self._timeout)
 
+    async def _item(self, thread_id: str, item_id: str) -> dict[str, Any] | None:
+        """An item of the turn that runs, by its id. Lists of turns leave out what is not stored yet; loading tells."""
+        params = {"threadId": thread_id, "excludeTurns": False}
+        try:
+            thread = (await self._call("thread/resume", params, thread_id)).get("thread") or {}
+        except HubError as error:
+            logger.warning("codex app-server: item %s of thread %s is not to be had: %s", item_id, thread_id, error)
+            return None
+        items = (item for turn in reversed(_rows(thread, "turns")) for item in _rows(turn, "items"))
+        return next((item for item in items if item.get("id") == item_id), None)
+
     def _notified(self, method: str, params: dict[str, Any]) -> None:
+        self._questions.notified(method, params)
         thread_id = params.get("threadId")
         if isinstance(thread_id, str):
             for watch in self._watches.get(thread_id, ()):
@@ -268,7 +258,7 @@ def _rows(page: dict[str, Any], key: str = "data") -> list[dict[str, Any]]:
 
 def _thread(answer: dict[str, Any], method: str) -> Thread:
     data = answer.get("thread")
-    thread = Thread.parse(data) if isinstance(data, dict) else None
+    thread = Thread.parse(data, answer.get("sandbox")) if isinstance(data, dict) else None
     if thread is None or not thread.id:
         raise TargetTurnFailed(f"{method} did not return a thread id.")
     return thread

@@ -8,10 +8,14 @@ import asyncio
 import itertools
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 logger = logging.getLogger("relay_hub.codex")
+
+_UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+"""NUL, which PostgreSQL does not store, and half a surrogate pair, which has no bytes. It also finds whole pairs."""
 
 METHOD_NOT_FOUND = -32601
 INTERNAL_ERROR = -32603
@@ -35,6 +39,10 @@ class ConnectionClosed(Exception):
     """The peer is gone; the text says how it went."""
 
 
+class NoReply(Exception):
+    """Raised by a handler: the peer waits for no answer any more."""
+
+
 class Transport(Protocol):
     """One JSON text at a time, both ways."""
 
@@ -51,15 +59,16 @@ class Transport(Protocol):
 class Connection:
     """Requests, notifications and answers over a transport, from construction until either side ends.
 
-    `on_notification` is called in the read loop, in order, and must not wait. `on_request` returns
-    the result for the peer or raises RpcError. `on_close` is called once, with the reason.
+    `on_notification` is called in the read loop, in order, and must not wait. `on_request` gets the peer's id of the
+    request, its method and its parameters; it returns the result for the peer, or raises RpcError or NoReply. It is
+    cancelled when the connection ends. `on_close` is called once, with the reason.
     """
 
     def __init__(
         self,
         transport: Transport,
         on_notification: Callable[[str, dict[str, Any]], None],
-        on_request: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]],
+        on_request: Callable[[Any, str, dict[str, Any]], Awaitable[dict[str, Any]]],
         on_close: Callable[[str], None],
     ) -> None:
         self._transport = transport
@@ -134,6 +143,8 @@ class Connection:
     def _take(self, text: str) -> None:
         try:
             message = json.loads(text)
+            if _UNSTORABLE.search(text):
+                message = _storable(message)
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
@@ -150,7 +161,7 @@ class Connection:
 
     def _settle(self, message: dict[str, Any]) -> None:
         request_id = message.get("id")
-        answer = self._pending.get(request_id) if isinstance(request_id, int) else None
+        answer = self._pending.get(request_id) if type(request_id) is int else None  # true is an int, too
         if answer is None or answer.done():
             logger.debug("codex app-server: an answer that nobody waits for is dropped")
         elif message.get("error") is None:
@@ -170,7 +181,9 @@ class Connection:
         method = str(message["method"])
         reply: dict[str, Any] = {"id": message["id"]}
         try:
-            reply["result"] = await self._on_request(method, _object(message.get("params")))
+            reply["result"] = await self._on_request(message["id"], method, _object(message.get("params")))
+        except NoReply:
+            return
         except RpcError as error:
             reply["error"] = {"code": error.code, "message": error.message}
         except Exception:
@@ -191,6 +204,18 @@ class Connection:
         for task in self._answering:
             task.cancel()
         self._on_close(reason)
+
+
+def _storable(value: Any) -> Any:
+    """The same with every text in a form that all databases take, and that can be sent back."""
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd").encode(errors="replace").decode()
+        case list():
+            return [_storable(each) for each in value]
+        case dict():
+            return {_storable(key): _storable(each) for key, each in value.items()}
+    return value
 
 
 def _object(value: Any) -> dict[str, Any]:

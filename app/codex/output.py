@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from app.settings import Settings
+from app.visible import printable
 
 NAME = "codex-app-server.log"
 MAX_BYTES = 10 * 1024 * 1024
@@ -24,7 +25,7 @@ def plain(line: bytes) -> str:
 
 def show(line: str) -> None:
     """Print a line of the app-server, as the setting `debug` asks."""
-    sys.stderr.write(f"[thread-relay] {line}\n")
+    sys.stderr.write(f"[thread-relay] {printable(line)}\n")
 
 
 class Output:

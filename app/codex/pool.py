@@ -5,10 +5,11 @@ import logging
 from pathlib import Path
 
 from app.codex import leftovers
-from app.codex.client import Answer, CodexClient
+from app.codex.client import CodexClient
 from app.codex.detached import EXIT_WAIT_SEC, gone
 from app.codex.launch import AppServer, open_transport
 from app.codex.program import INSTALL_HINT
+from app.codex.questions import Answer
 from app.errors import AppServerUnavailable
 from app.settings import Settings
 

@@ -40,6 +40,7 @@ def arguments(settings: Settings) -> list[str]:
     """`codex_args` where given, else the hub's own."""
     if settings.codex_args:
         return list(settings.codex_args)
+    # Every turn says when it asks; what would not say so is to ask nobody.
     values = ['approval_policy="never"', f'service_tier="{settings.codex_service_tier}"']
     if not settings.codex_allow_relay:
         values += _relay_disabled(settings.codex_home / "config.toml")

@@ -5,10 +5,12 @@ every platform; every other path is POSIX and keeps its case.
 """
 
 import ntpath
+import os
 import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from app.codex.protocol import Thread
@@ -59,14 +61,26 @@ def path_key(path: str) -> str:
 
 
 def trusted_projects(config: dict[str, Any]) -> list[Project]:
-    """The trusted projects of Codex's configuration, by name; of two spellings the first one."""
+    """The trusted projects of Codex's configuration, by name; of two spellings the first one.
+
+    A path that leads elsewhere by a symbolic link is none: whoever may change the link would say what is trusted.
+    """
     entries = config.get("projects")
     projects: dict[str, Project] = {}
     for path, entry in entries.items() if isinstance(entries, dict) else ():
-        if isinstance(entry, dict) and entry.get("trust_level") == "trusted" and path.strip():
+        if isinstance(entry, dict) and entry.get("trust_level") == "trusted" and _is_real(path):
             project = project_at(path)
             projects.setdefault(project.path_key, project)
     return sorted(projects.values(), key=lambda project: (project.name.casefold(), project.path_key))
+
+
+def _is_real(path: str) -> bool:
+    """Whether a path names a folder fully, as it is, and by no symbolic link. Asks the file system."""
+    if path != path.strip() or "\0" in path:
+        return False  # it is shown without its blanks, which would be another folder
+    if Path(path).is_absolute():
+        return path_key(os.path.realpath(path)) == path_key(path)
+    return _WINDOWS.match(path) is not None
 
 
 def find_project(projects: Iterable[Project], project_id: str) -> Project | None:

@@ -6,6 +6,8 @@ Codex 0.130 to 0.169 differ in what they send where; `TurnLog` holds the rules t
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+YEAR_10000 = 253_402_300_800
+
 RUNNING = frozenset({"queued", "running", "inProgress"})
 
 
@@ -27,9 +29,11 @@ class Thread:
     """`notLoaded`, `idle`, `active`, `systemError` or `unknown`; of the process that answered."""
     created_at: float | None
     updated_at: float | None
+    sandbox: dict[str, Any] | None = None
+    """That of its turns, told of a thread that was just loaded."""
 
     @classmethod
-    def parse(cls, data: dict[str, Any]) -> Self:
+    def parse(cls, data: dict[str, Any], sandbox: Any = None) -> Self:
         status = data.get("status")
         return cls(
             id=_text(data.get("id")),
@@ -39,6 +43,7 @@ class Thread:
             status=_text(status.get("type") if isinstance(status, dict) else status) or "unknown",
             created_at=_seconds(data.get("createdAt")),
             updated_at=_seconds(data.get("updatedAt")),
+            sandbox=sandbox if isinstance(sandbox, dict) else None,
         )
 
 
@@ -186,7 +191,8 @@ def _text(value: Any) -> str:
 
 
 def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    """None for what is no number, and for what no calendar shows."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < YEAR_10000 else None
 
 
 def _error_text(value: Any) -> str | None:

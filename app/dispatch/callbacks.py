@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 
+from app.dispatch import loop_guard
 from app.dispatch.envelopes import completed, event_json, news
 from app.dispatch.targets import Target, Targets
 from app.dispatch.webhooks import Webhooks
@@ -87,6 +88,10 @@ class Callbacks:
         # It may have ended since it was read: then its end is the news, not the passing of its time limit.
         present = _still_due(tx, parent)
         if present is not None and present.callback_thread_id == parent.callback_thread_id:
+            if paused := loop_guard.standstill(tx, present):
+                later = time.time() + loop_guard.PAUSED_SEC
+                _note(tx, present.id, CallbackStatus.PENDING, paused, not_before=later)
+                return
             child = dispatches.add(tx, self._child(present, target))
             if busy := in_the_way(tx, present, target.thread_id):
                 hindered(tx, child, busy)
@@ -103,6 +108,7 @@ class Callbacks:
             resolution=target.resolution,
             message=completed(parent),
             timeout_sec=max(SHORTEST_SEC, min(parent.timeout_sec or default_sec, LONGEST_SEC)),
+            chain_id=loop_guard.chain_of(parent),
             hops=parent.hops,
         )
 
@@ -181,9 +187,9 @@ def _still_due(tx: Tx, parent: Dispatch) -> Dispatch | None:
     return dispatches.get(tx.session, parent.id) if told.lock_due(tx, parent) else None
 
 
-def _note(tx: Tx, dispatch_id: str, status: CallbackStatus, error: HubError) -> None:
+def _note(tx: Tx, dispatch_id: str, status: CallbackStatus, error: HubError, not_before: float = 0.0) -> None:
     said = {"callback_error_code": error.code.value, "callback_error_message": error.message}
-    told.set_status(tx, dispatch_id, status, **said)
+    told.set_status(tx, dispatch_id, status, **said, callback_not_before=not_before)
 
 
 def _claim_request(tx: Tx, parent: Dispatch) -> Dispatch | None:

@@ -7,6 +7,7 @@ import logging
 from app.codex.client import CodexClient
 from app.codex.watch import Watch
 from app.dispatch.envelopes import delegated
+from app.dispatch.policy import Policies
 from app.dispatch.recovery import Action, Verdict, Writer
 from app.errors import AppServerUnavailable, HubError, InternalError, NoAnswer, ThreadHeld
 from app.models import Dispatch, Lease, Origin
@@ -26,6 +27,7 @@ class CodexQueue:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
+        self._policies = Policies(settings)
         self._database = database
 
     def takes(self, dispatch: Dispatch, error: HubError) -> bool:
@@ -35,7 +37,7 @@ class CodexQueue:
 
     async def put(self, client: CodexClient, dispatch: Dispatch, lease: Lease) -> bool:
         """Leave the message there; False where this Codex has no such queue."""
-        text = delegated(dispatch.message, self._settings.envelope)
+        text = delegated(dispatch, self._settings.envelope)
         # Noted first: after a crash the queue is asked whether the message is in it.
         await self._database.write(leases.record_queued, lease)
         try:
@@ -59,7 +61,7 @@ class CodexQueue:
         if dispatch.cancel_requested_at is not None and await client.unqueue(dispatch.thread_id, entry_id):
             return Verdict(Action.SEND), Writer.ELSEWHERE
         try:
-            await client.resume(dispatch.thread_id, self._settings.codex_sandbox)
+            await client.resume(dispatch.thread_id, self._policies.of(dispatch.project_id).limits)
         except ThreadHeld:
             return Verdict(Action.WAIT), Writer.ELSEWHERE
         # Nobody has the thread open any more. Codex may begin with its queue now, or not: after a turn that was cut

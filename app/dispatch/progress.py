@@ -13,6 +13,9 @@ MOST_ITEMS = 200
 MOST_TEXT = 16_000
 MOST_TITLE = 2_000
 MOST_DIFF = 256_000
+MOST_TOKENS = 10**12
+MOST_COMMAND = 20_000
+"""Characters of a command that is looked at for its shell: reading a longer one takes long, and it is cut anyway."""
 
 KINDS = {
     "agentMessage": "message",
@@ -115,9 +118,9 @@ class Progress:
         if not isinstance(last, dict):
             return
         for name in ("inputTokens", "cachedInputTokens", "outputTokens", "totalTokens"):
-            if isinstance(last.get(name), int):
+            if _is_count(last.get(name)):
                 self._usage[name] = self._usage.get(name, 0) + last[name]
-        if isinstance(usage.get("modelContextWindow"), int):
+        if _is_count(usage.get("modelContextWindow")):
             self._usage["contextWindow"] = usage["modelContextWindow"]
         self._values["usage"] = json.dumps(self._usage)
 
@@ -173,14 +176,14 @@ def _described(item: dict[str, Any]) -> tuple[str, str]:
             ended = f"\n(exit code {code})" if isinstance(code, int) and code else ""
             return _command(_text(item.get("command"))), f"{_text(item.get('aggregatedOutput'))}{ended}"
         case "fileChange":
-            changes = [change for change in item.get("changes") or [] if isinstance(change, dict)]
-            return ", ".join(_text(change.get("path")) for change in changes), "\n".join(map(_diff, changes))
+            changes = [change for change in _list(item.get("changes")) if isinstance(change, dict)]
+            return ", ".join(_text(change.get("path")) for change in changes), "\n".join(map(as_diff, changes))
         case "mcpToolCall" | "dynamicToolCall":
             owner = _text(item.get("server")) or _text(item.get("namespace"))
             name = ".".join(filter(None, (owner, _text(item.get("tool")))))
             return name, "\n".join(_json(item[key]) for key in ("arguments", "result", "error") if item.get(key))
         case "reasoning":
-            return "", "\n\n".join(filter(None, map(_text, item.get("summary") or [])))
+            return "", "\n\n".join(filter(None, map(_text, _list(item.get("summary")))))
         case "plan":
             return "", _text(item.get("text"))
         case "webSearch":
@@ -190,6 +193,8 @@ def _described(item: dict[str, Any]) -> tuple[str, str]:
 
 def _command(line: str) -> str:
     """The command itself, without the shell that Codex runs it in."""
+    if len(line) > MOST_COMMAND:
+        return line
     try:
         words = shlex.split(line)
     except ValueError:
@@ -198,7 +203,7 @@ def _command(line: str) -> str:
     return words[2] if is_wrapped else line
 
 
-def _diff(change: dict[str, Any]) -> str:
+def as_diff(change: dict[str, Any]) -> str:
     """A change of one file as a unified diff. Of a file that is new or gone Codex gives the text alone."""
     path, text = _text(change.get("path")), _text(change.get("diff")).rstrip("\n")
     kind = change.get("kind")
@@ -214,7 +219,18 @@ def _diff(change: dict[str, Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1)
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=1)
+    except RecursionError:
+        return "(nested too deeply to be shown)"
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value <= MOST_TOKENS
 
 
 def _text(value: Any) -> str:

@@ -52,7 +52,8 @@ def judge(turn: Turn | None, writer: Writer) -> Verdict:
     A coding turn is never run twice unasked: only a message that did not arrive is sent again.
     """
     if turn is None:
-        return Verdict(Action.SEND)
+        # What a thread holds is certain only for whoever has it loaded.
+        return Verdict(Action.WAIT if writer is Writer.ELSEWHERE else Action.SEND)
     result = turn_result(turn)
     if result.status in ("completed", "failed"):
         return Verdict(Action.FINISH, turn.id, ended(result))

@@ -1,20 +1,32 @@
-"""What can be done for a dispatch from outside: stop it, tell its end again, help it on."""
+"""What can be done for a dispatch from outside: stop it, tell its end again, help it on, let its chain go on."""
 
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.bus import Bus, BusClosed
-from app.dispatch import callbacks
+from app.dispatch import callbacks, loop_guard
+from app.dispatch.approvals import OWNER_NAME
 from app.dispatch.callbacks import Callbacks
 from app.dispatch.recovery import ACTIONABLE, CUT_OFF, Standing, Suggestion, standing
 from app.dispatch.targets import Targets
-from app.errors import CallbackTargetInvalid, DispatchNotFound, HubError
+from app.errors import CallbackTargetInvalid, DispatchNotFound, HubError, NotFound
 from app.logs import Logs
-from app.models import CallbackStatus, Dispatch, DispatchStatus, Message, Origin, Outcome, Topic
+from app.models import (
+    CallbackStatus,
+    Dispatch,
+    DispatchStatus,
+    Message,
+    Origin,
+    Outcome,
+    Pause,
+    Principal,
+    Scope,
+    Topic,
+)
 from app.settings import Settings
 from app.storage import callbacks as told
-from app.storage import dispatches
+from app.storage import dispatches, pauses
 from app.storage.database import Database, Tx
 
 Tick = Callable[[float, str | None], Awaitable[None]]
@@ -164,6 +176,25 @@ class Remedies:
                 after = await self.standing(each.dispatch.id)
                 recovered.append(Recovered(each.suggested.value if each.suggested else NONE, after, error))
         return recovered, await self._database.read(dispatches.count, self._home, scope)
+
+    async def pauses(self) -> list[Pause]:
+        """What the loop guard has paused, newest first."""
+        return await self._database.read(pauses.unresumed)
+
+    async def resume(self, key: str, principal: Principal) -> Pause:
+        """Let what is paused go on. What goes on already stays as it is.
+
+        Raises:
+            Forbidden: this is for people with the scope `admin`.
+            NotFound: nothing of this key was ever paused.
+        """
+        principal.require(Scope.ADMIN)
+        by = principal.name or OWNER_NAME
+        resumed = None if "\0" in key else await self._database.write(loop_guard.resume, key, by)
+        if resumed is None:
+            raise NotFound(f"Nothing is paused under {key!r}. GET /api/pauses lists what is.", field="key")
+        self._logs.activity("dispatches_resumed", pause=key, by=by)
+        return resumed
 
     async def _tell_again(self, dispatch: Dispatch, thread_id: str | None) -> None:
         """Make the callback due, for a thread only if that exists."""

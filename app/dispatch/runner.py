@@ -11,6 +11,7 @@ from app.codex.watch import Watch
 from app.dispatch import callbacks, recovery
 from app.dispatch.codex_queue import IN_QUEUE, CodexQueue
 from app.dispatch.envelopes import delegated
+from app.dispatch.policy import Policies
 from app.dispatch.progress import Progress
 from app.dispatch.recovery import Action, Verdict, Writer
 from app.dispatch.targets import Targets
@@ -21,7 +22,6 @@ from app.errors import (
     DispatchCancelled,
     ErrorCode,
     HubError,
-    InternalError,
     NoAnswer,
     TargetBusy,
     ThreadNotFound,
@@ -29,7 +29,7 @@ from app.errors import (
 from app.logs import Logs
 from app.models import Dispatch, DispatchStatus, Lease, Message, Origin, Outcome
 from app.settings import Settings
-from app.storage import leases, turn_items
+from app.storage import approvals, leases, turn_items
 from app.storage.database import Database, Tx
 
 BUSY_PAUSES_SEC = (3, 7, 15, 30, 60)
@@ -40,6 +40,7 @@ LET_GO_SEC = 2.0
 """A hub that stops waits no longer for an app-server that does not answer."""
 FINISH_TRIES = 5
 RETRY_SEC = 0.5
+NOT_STORED = AppServerUnavailable("Codex ended before it had stored the message: nothing ran.")
 
 logger = logging.getLogger("relay_hub.dispatch")
 
@@ -53,6 +54,7 @@ class Runner:
         self._pool = pool
         self._targets = targets
         self._logs = logs
+        self._policies = Policies(settings)
         self._queue = CodexQueue(settings, database)
         self._watches: dict[str, Watch] = {}
 
@@ -87,9 +89,9 @@ class Runner:
                 client = await self._pool.client(dispatch.thread_id)
             with self._watch(client, dispatch) as watch:
                 with _not_sent():
-                    await self._open(client, dispatch)
+                    overrides = await self._open(client, dispatch)
                 try:
-                    turn_id = await self._send(client, dispatch, lease)
+                    turn_id = await self._send(client, dispatch, lease, overrides)
                     return await turn.follow(client, watch, turn_id)
                 except asyncio.CancelledError:
                     # Codex cuts off a turn that only just begins when its thread is let go.
@@ -123,22 +125,22 @@ class Runner:
             finally:
                 del self._watches[dispatch.id]
 
-    async def _open(self, client: CodexClient, dispatch: Dispatch) -> None:
-        """Load the thread and hold it.
+    async def _open(self, client: CodexClient, dispatch: Dispatch) -> dict[str, object]:
+        """Load the thread and hold it; what its turn is to be started with.
 
         Raises:
-            ProjectUntrusted: trust was withdrawn while the dispatch waited.
+            ProjectUntrusted: its folder is not trusted, or is not the thread's any more.
             TargetBusy: somebody is at work in the thread; our message would be mixed into that turn.
         """
-        await self._targets.project(dispatch.project_id)
-        thread = await client.resume(dispatch.thread_id, self._settings.codex_sandbox)
+        thread = await self._targets.open(client, dispatch, limits := self._policies.of(dispatch.project_id).limits)
         if thread.status == "active":
             raise TargetBusy(f"Thread {dispatch.thread_id} is already active in Codex.", threadId=dispatch.thread_id)
+        return limits.of_turn(thread.sandbox)
 
-    async def _send(self, client: CodexClient, dispatch: Dispatch, lease: Lease) -> str:
-        text = delegated(dispatch.message, self._settings.envelope)
+    async def _send(self, client: CodexClient, dispatch: Dispatch, lease: Lease, overrides: dict[str, object]) -> str:
+        text = delegated(dispatch, self._settings.envelope)
         self._logs.activity("dispatch_started", id=dispatch.id, attempt=lease.attempt)
-        turn_id = await client.start_turn(dispatch.thread_id, text, lease.client_message_id)
+        turn_id = await client.start_turn(dispatch.thread_id, text, lease.client_message_id, overrides)
         if await self._database.write(leases.record_turn, lease, turn_id):
             self.stop(dispatch.id)
         return turn_id
@@ -183,9 +185,9 @@ class Runner:
                         case Action.SEND if dispatch.status is DispatchStatus.RUNNING:
                             await self._database.write(leases.release, lease, "the message never arrived")
                         case Action.SEND:
-                            return _failed(InternalError("The turn timed out and left no trace in its thread."))
+                            return _failed(NOT_STORED)
                         case Action.WAIT:
-                            reason = "another Codex runs the turn" if verdict.turn_id else IN_QUEUE
+                            reason = IN_QUEUE if dispatch.in_codex_queue else "another Codex has the thread open"
                             await self._database.write(leases.postpone, lease, reason, LOOK_AGAIN_SEC)
                         case Action.FINISH:
                             was_cut_off = verdict.outcome and verdict.outcome.error_code == ErrorCode.TURN_INTERRUPTED
@@ -214,11 +216,12 @@ class Runner:
             # Between the two questions it may have begun.
             turns = await client.turns(dispatch.thread_id)
             turn = recovery.our_turn(dispatch, turns)
-        if turn is None or turn.status in ("completed", "failed"):
+        if turn is not None and turn.status in ("completed", "failed"):
             writer = Writer.NOBODY
         else:
             writer = await self._writer(client, dispatch)
-            # It may have ended between the two questions: whoever loads a thread learns nothing of what was before.
+            # Codex lists what it knew when the thread was loaded last: a message that is not there may be in the thread
+            # all the same. And the turn may have ended between the two questions.
             turns = await client.turns(dispatch.thread_id)
             turn = recovery.our_turn(dispatch, turns)
         if turn is not None:
@@ -231,7 +234,7 @@ class Runner:
     async def _writer(self, client: CodexClient, dispatch: Dispatch) -> Writer:
         """Only loading the thread tells a turn that runs elsewhere from one that was cut off."""
         try:
-            thread = await client.resume(dispatch.thread_id)
+            thread = await client.resume(dispatch.thread_id, self._policies.of(dispatch.project_id).limits)
         except TargetBusy:
             return Writer.ELSEWHERE
         if thread.status == "active":
@@ -242,14 +245,14 @@ class Runner:
     async def _let_go(self, client: CodexClient, dispatch: Dispatch) -> None:
         """Unload the thread, so that the user's own Codex can open it at once."""
         with contextlib.suppress(HubError, TimeoutError):
-            async with asyncio.timeout(LET_GO_SEC):
-                await client.unsubscribe(dispatch.thread_id)
+            await asyncio.wait_for(client.unsubscribe(dispatch.thread_id), LET_GO_SEC)
 
     async def _finish(self, lease: Lease, outcome: Outcome, progress: Progress) -> None:
         """Write the outcome; a database that is busy for a moment must not cost an answer that we have."""
         items, values = progress.taken()
 
         def unit(tx: Tx) -> tuple[Dispatch, Message | None]:
+            approvals.withdraw(tx, lease.dispatch_id)
             leases.record_progress(tx, lease, items, values)
             dispatch = leases.finish(tx, lease, outcome)
             return dispatch, callbacks.ended(tx, dispatch, outcome)

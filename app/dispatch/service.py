@@ -8,6 +8,8 @@ from typing import Any
 from app.bus import Bus, BusClosed
 from app.codex.pool import Pool
 from app.codex.projects import Project, project_at
+from app.dispatch import loop_guard
+from app.dispatch.approvals import Approvals
 from app.dispatch.callbacks import Callbacks
 from app.dispatch.recovery import Standing, failure, standing
 from app.dispatch.remedies import LOOK_AGAIN_SEC, TICK_SEC, Remedies, Tick
@@ -25,7 +27,7 @@ from app.errors import (
 from app.logs import Logs
 from app.models import CallbackStatus, Dispatch, DispatchRequest, DispatchStatus, Origin, Topic
 from app.settings import CONTROL, Settings
-from app.storage import dispatches, turn_items
+from app.storage import dispatches, pauses, turn_items
 from app.storage.database import Database
 
 NEWS_SEC = 1.0
@@ -62,7 +64,8 @@ class Dispatches:
         self._logs = logs
         self._home = str(settings.codex_home)
         self.state_path = str(database)
-        self._pool = Pool(settings)
+        self.approvals = Approvals(settings, database, bus, logs)
+        self._pool = Pool(settings, self.approvals.ask)
         self._targets = Targets(settings, database, self._pool)
         runner = Runner(settings, database, self._pool, self._targets, logs)
         callbacks = Callbacks(settings, database, self._targets)
@@ -71,12 +74,13 @@ class Dispatches:
         remedies = Remedies(settings, database, bus, logs, self._targets, callbacks)
         self.standing, self.cancel = remedies.standing, remedies.cancel
         self.deliver, self.recover, self.recover_all = remedies.deliver, remedies.recover, remedies.recover_all
+        self.pauses, self.resume = remedies.pauses, remedies.resume
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Work until the block ends; then hand over what is unfinished and stop Codex."""
         try:
-            async with self._worker.run():
+            async with self.approvals.run(), self._worker.run():
                 yield
         finally:
             await self._pool.aclose()
@@ -102,13 +106,18 @@ class Dispatches:
         Raises:
             ThreadOccupied: a caller that waits does not queue behind another dispatch, nor does one that says so.
             NestedSendRefused: the caller's own turn was dispatched, and it may not wait or go further.
+            LoopGuard: a budget is spent, and a human has to let it go on.
             IdempotencyConflict: the key was used for another request.
             BadRequest, ProjectUntrusted, ThreadNotFound, TargetAmbiguous, TargetBusy, AppServerUnavailable.
         """
         await self._check(request)
         if known := await self._known(request):
             return known
-        hops = await self._hops(request, origin)
+        place = loop_guard.place(self._settings, await self._caller(request), origin)
+        # Asked again when it is accepted; but what is paused should make no threads meanwhile.
+        if counted := loop_guard.budgets(self._settings, self._home, place.get("chain_id")):
+            for pause in await self._database.read(pauses.among, [budget.key for budget in counted]):
+                raise loop_guard.Paused(pause)
         target = await self._targets.resolve(request)
         if target.thread_id == request.caller_thread_id:
             raise NestedSendRefused("A thread cannot dispatch to itself.", threadId=target.thread_id)
@@ -125,7 +134,9 @@ class Dispatches:
             message=request.message,
             timeout_sec=request.timeout_sec,
             caller_thread_id=request.caller_thread_id,
-            hops=hops,
+            requested_by=request.requested_by,
+            requested_badge=request.requested_badge,
+            **place,
             idempotency_key=request.idempotency_key,
             callback_thread_id=request.callback_thread_id,
             callback_url=request.callback_url,
@@ -140,6 +151,11 @@ class Dispatches:
             raise ThreadOccupied(occupied.active) from None
         except dispatches.AlreadyAccepted as found:
             return _same(found.dispatch, request)
+        except loop_guard.Paused as paused:
+            if paused.posted:
+                self._logs.posted(paused.posted)
+            self._logs.activity("dispatch_refused", pause=paused.details["pause"])
+            raise
         self._logs.activity(
             "dispatch_accepted",
             id=accepted.id,
@@ -232,30 +248,11 @@ class Dispatches:
         known = await self._database.read(dispatches.by_key, self._home, request.idempotency_key)
         return None if known is None else _same(known, request)
 
-    async def _hops(self, request: DispatchRequest, origin: Origin) -> int:
-        """How many dispatched turns led to this request.
-
-        Raises:
-            NestedSendRefused: too many, or the caller would hold a slot while it waits for another.
-        """
+    async def _caller(self, request: DispatchRequest) -> Dispatch | None:
+        """The dispatch whose turn asks, if that is one."""
         if request.caller_thread_id is None:
-            return 0
-        caller = await self._database.read(dispatches.running_in, self._home, request.caller_thread_id)
-        if caller is None:
-            return 0
-        if origin is Origin.WAIT:
-            raise NestedSendRefused(
-                "This turn was dispatched itself, so it cannot wait for another one. Use relay_dispatch_async with "
-                "callbackThreadId or callbackChannel.",
-                callerDispatchId=caller.id,
-            )
-        if caller.hops >= self._settings.max_hops:
-            raise NestedSendRefused(
-                f"Dispatched turns have dispatched on {caller.hops} times; the setting max_hops allows no more.",
-                callerDispatchId=caller.id,
-                hops=caller.hops,
-            )
-        return caller.hops + 1
+            return None
+        return await self._database.read(dispatches.running_in, self._home, request.caller_thread_id)
 
     async def page(self, limit: int, before: int | None = None, **filters: Any) -> list[Standing]:
         """Dispatches, newest first; `before` is the `seq` of the last one seen, `filters` those of the storage."""

@@ -1,17 +1,21 @@
 """Which thread a request means: trusted projects, their threads, and the order in which selectors decide."""
 
+import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.codex import projects
 from app.codex.client import CodexClient
+from app.codex.limits import Limits
 from app.codex.pool import Pool
 from app.codex.projects import Project
 from app.codex.protocol import Thread as CodexThread
+from app.dispatch.policy import Policies
 from app.errors import AppServerUnavailable, HubError, ProjectUntrusted, TargetAmbiguous, ThreadNotFound
-from app.models import DispatchRequest, Thread
+from app.models import Dispatch, DispatchRequest, Thread
 from app.settings import Settings
 from app.storage import threads
 from app.storage.database import Database
@@ -59,7 +63,7 @@ class Targets:
     """Finds threads and makes them. Whom Codex trusts is asked anew all the time: the user may withdraw it."""
 
     def __init__(self, settings: Settings, database: Database, pool: Pool) -> None:
-        self._settings = settings
+        self._policies = Policies(settings)
         self._database = database
         self._pool = pool
         self._home = str(settings.codex_home)
@@ -70,7 +74,8 @@ class Targets:
     async def projects(self) -> list[Project]:
         """The trusted projects, as Codex has them now."""
         client = await self._pool.client()
-        self._trusted = projects.trusted_projects(await client.config())
+        # In a thread: it looks at folders, and some may lie on a network.
+        self._trusted = await asyncio.to_thread(projects.trusted_projects, await client.config())
         self._asked, self._asked_at = client, time.monotonic()
         return self._trusted
 
@@ -84,7 +89,7 @@ class Targets:
         if project is None:
             raise ProjectUntrusted(
                 f"Unknown or untrusted project: {project_id}. Open it once in Codex and trust it, or "
-                "take a projectId from relay_list_projects.",
+                "take a projectId from relay_list_projects. A symbolic link is none: name the folder itself.",
                 projectId=project_id,
             )
         return project
@@ -155,13 +160,29 @@ class Targets:
             query=request.query,
         )
 
+    async def open(self, client: CodexClient, dispatch: Dispatch, limits: Limits) -> CodexThread:
+        """Load the thread of a dispatch and hold it.
+
+        Raises:
+            ProjectUntrusted: while the dispatch waited trust was withdrawn, or the thread has moved to another folder.
+        """
+        project = await self.project(dispatch.project_id)
+        thread = await client.resume(dispatch.thread_id, limits)
+        if not projects.belongs(thread, project):
+            with suppress(HubError):
+                await client.unsubscribe(thread.id)
+            raise ProjectUntrusted(
+                f"Thread {thread.id} works in {thread.cwd} now, no longer in {project.path}.", threadId=thread.id
+            )
+        return thread
+
     async def create(self, project: Project, name: str | None) -> Target:
         """Make a thread in a project that is trusted, and let go of it so that anybody may open it.
 
         One that cannot be named is made all the same; `warning` says so.
         """
         client = await self._pool.client()
-        thread = await client.start_thread(project.path, self._settings.codex_sandbox)
+        thread = await client.start_thread(project.path, self._policies.of(project.path).limits)
         warning = None
         shown = thread.name or thread.id
         try:

@@ -14,7 +14,7 @@ from app.errors import DatabaseUnavailable, HubError
 from app.logs import Logs
 from app.models import Dispatch, DispatchStatus, Lease, Message, Origin, Outcome
 from app.settings import Settings
-from app.storage import leases
+from app.storage import approvals, leases
 from app.storage.database import Database, Tx
 
 QUIET_SEC = 30.0
@@ -124,6 +124,9 @@ class Turn:
             logger.warning("the progress of dispatch %s could not be stored, trying again", self._dispatch.id)
 
     async def _stop(self, client: CodexClient, turn_id: str) -> None:
+        # Before anything else: from now on nobody can say yes to what the turn asks.
+        with contextlib.suppress(HubError):
+            await self._database.write(approvals.withdraw, self._dispatch.id)
         # Whatever Codex answers, only the end of the turn counts; the wish is brought up again meanwhile.
         with contextlib.suppress(HubError):
             await client.interrupt(self._dispatch.thread_id, turn_id)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from app.bus import Bus, BusClosed
+from app.dispatch import loop_guard
 from app.dispatch.callbacks import Callbacks
 from app.dispatch.runner import Runner
 from app.models import Dispatch, Lease, Topic
@@ -71,14 +72,20 @@ class Worker:
 
         Raises:
             LineOccupied, AlreadyAccepted: as `dispatches.add`.
+            Paused: the loop guard has stopped what the dispatch belongs to, perhaps just now.
         """
 
-        def unit(tx: Tx) -> tuple[Dispatch, tuple[Dispatch, Lease] | None]:
+        def unit(tx: Tx) -> tuple[Dispatch | loop_guard.Paused, tuple[Dispatch, Lease] | None]:
+            # Handed out, not raised: a pause that begins here is to be kept.
+            if paused := loop_guard.admit(tx, self._settings, dispatch):
+                return paused, None
             accepted = dispatches.add(tx, dispatch, only_if_free)
             return accepted, claims.claim(tx, self._home, self._owner, self._settings.lease_sec) if may_begin else None
 
         may_begin = at_once and len(self._running) < self._settings.max_turns
         accepted, taken = await self._database.write(unit)
+        if isinstance(accepted, loop_guard.Paused):
+            raise accepted
         if taken:
             self._begin(*taken, left_behind=False)
         return accepted

@@ -18,12 +18,13 @@ from app.models.dispatches import (
     TurnItem,
 )
 from app.models.messages import Channel, Message, MessageRow, Reader
-from app.models.principals import HUMAN_SCOPES, LOCAL, OWNER, Kind, Login, Principal, Scope, Token
+from app.models.principals import HUMAN_SCOPES, LOCAL, NOBODY, OWNER, Kind, Login, Principal, Scope, Token
 from app.models.topics import Topic
 
 __all__ = [
     "HUMAN_SCOPES",
     "LOCAL",
+    "NOBODY",
     "OWNER",
     "TRANSITIONS",
     "Approval",

@@ -38,10 +38,13 @@ class Approval(SQLModel, table=True):
 
     id: str = Field(default_factory=new_id, primary_key=True)
     home: str
-    dispatch_id: str = Field(foreign_key="dispatch.id")
+    dispatch_id: str = Field(foreign_key="dispatch.id", ondelete="CASCADE")
     thread_id: str
     turn_id: str
     item_id: str
+    """What Codex calls the command, the change or the call; empty where it does not say."""
+    request_id: str
+    """The app-server's number of the question, as JSON: the same when it asks again."""
     kind: ApprovalKind = Field(sa_column=Column(enum(ApprovalKind), nullable=False))
     asked: str = Field(sa_column=Column(Text, nullable=False))
     """What exactly is asked, as JSON."""
@@ -64,6 +67,8 @@ class Approval(SQLModel, table=True):
 class Pause(SQLModel, table=True):
     """Something that the loop guard has stopped, until a human resumes it."""
 
+    __table_args__ = (partial_index("ix_pause_now", "paused_at", where="resumed_at IS NULL"),)
+
     key: str = Field(primary_key=True)
     """`chain:<dispatch id>` or `home:<Codex home>`."""
     reason: str = Field(sa_column=Column(Text, nullable=False))
@@ -71,3 +76,13 @@ class Pause(SQLModel, table=True):
     resumed_at: float | None = None
     """Budgets count from here."""
     resumed_by: str | None = None
+
+    @staticmethod
+    def of_chain(chain_id: str) -> str:
+        """The key of a chain."""
+        return f"chain:{chain_id}"
+
+    @staticmethod
+    def of_home(home: str) -> str:
+        """The key of a Codex home."""
+        return f"home:{home}"

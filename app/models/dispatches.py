@@ -113,8 +113,12 @@ class Dispatch(SQLModel, table=True):
     parent_id: str | None = Field(default=None, index=True)
     caller_thread_id: str | None = None
     """The Codex thread that asked, as it said itself."""
+    caller_dispatch_id: str | None = None
+    """The dispatch whose turn ran in that thread then."""
     requested_by: str | None = None
     """The principal that asked; None: somebody on this machine whom nobody checked."""
+    requested_badge: str | None = Field(default=None, sa_column=Column(String(16)))
+    """How the principal was known, as for messages: `human` by a login in the browser, else by a token."""
     chain_id: str | None = None
     """The first dispatch of the chain that led to this one; None: it is the first itself."""
     hops: int = 0
@@ -248,3 +252,4 @@ class DispatchRequest:
     idempotency_key: str | None = None
     caller_thread_id: str | None = None
     requested_by: str | None = None
+    requested_badge: str | None = None

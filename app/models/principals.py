@@ -7,6 +7,7 @@ from enum import StrEnum
 from sqlalchemy import Column
 from sqlmodel import Field, SQLModel
 
+from app.errors import Forbidden
 from app.models.columns import enum
 
 
@@ -47,7 +48,30 @@ class Principal:
             return None
         return Kind.HUMAN.value if self.by_login else Kind.AGENT.value
 
+    def require(self, scope: Scope) -> None:
+        """
+        Raises:
+            Forbidden: it lacks this right.
+        """
+        if scope not in self.scopes:
+            who = f"{self.name} has not got it" if self.name else "without a token nobody has it here"
+            raise Forbidden(f"This needs the scope {scope}, and {who}.", scope=scope.value)
 
+    def own(self, field: str, given: str) -> str:
+        """The name under which it acts; `given` is what it calls itself, which may be nothing.
+
+        Raises:
+            Forbidden: that is the name of somebody else.
+        """
+        if not self.name or given == self.name:
+            return given
+        if given:
+            raise Forbidden(f"You are known as {self.name}: {field} must be that name, or be left out.", field=field)
+        return self.name
+
+
+NOBODY = Principal("", Kind.AGENT, frozenset())
+"""Whoever asks for what needs no right."""
 OWNER = Principal("", Kind.HUMAN, frozenset(Scope))
 """Whoever sits at a hub without tokens, at its pages; and who can read the key in its data folder."""
 LOCAL = Principal("", Kind.AGENT, frozenset(Scope) - HUMAN_SCOPES)

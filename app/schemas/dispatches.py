@@ -7,7 +7,7 @@ from pydantic import Field
 
 from app.dispatch.recovery import Standing
 from app.dispatch.remedies import Recovered
-from app.models import CallbackStatus, Dispatch, DispatchRequest, DispatchStatus, TurnItem
+from app.models import LOCAL, CallbackStatus, Dispatch, DispatchRequest, DispatchStatus, Principal, TurnItem
 from app.schemas.fields import Id, Name, Seconds, Text, Time, Wire, iso
 
 
@@ -22,8 +22,13 @@ class DispatchIn(Wire):
     create_if_missing: bool = Field(False, description="Make a thread if none matches.")
     timeout_sec: Seconds | None = None
 
-    def request(self, caller_thread_id: str | None = None) -> DispatchRequest:
-        return DispatchRequest(**self.model_dump(), caller_thread_id=caller_thread_id)
+    def request(self, caller_thread_id: str | None = None, principal: Principal = LOCAL) -> DispatchRequest:
+        return DispatchRequest(
+            **self.model_dump(),
+            caller_thread_id=caller_thread_id,
+            requested_by=principal.name or None,
+            requested_badge=principal.badge,
+        )
 
 
 class DispatchAsyncIn(DispatchIn):
@@ -89,8 +94,12 @@ class DispatchOut(Wire):
     cancel_requested_at: Time | None
     diff: str | None
     usage: dict[str, int] | None
+    requested_by: str | None
+    requested_badge: str | None
     caller_thread_id: str | None
+    caller_dispatch_id: str | None
     parent_id: str | None
+    chain_id: str | None
     hops: int
     idempotency_key: str | None
     callback_thread_id: str | None
@@ -170,8 +179,12 @@ NOT_IN_STATUS = {
     "cancel_requested_at",
     "diff",
     "usage",
+    "requested_by",
+    "requested_badge",
     "caller_thread_id",
+    "caller_dispatch_id",
     "parent_id",
+    "chain_id",
     "hops",
     "idempotency_key",
     "callback_channel",

@@ -17,7 +17,7 @@ _LINE_ENDS = [(chr(code).encode(), b"\\u%04x" % code) for code in (0x85, 0x2028,
 
 
 class MessageOut(BaseModel):
-    """A message. `reply_to` and `dispatch_id` are left out where there is none."""
+    """A message. `reply_to`, `dispatch_id` and `badge` are left out where there is none."""
 
     id: int
     ts: float = Field(description="Unix seconds.")
@@ -27,6 +27,9 @@ class MessageOut(BaseModel):
     source: str = Field(description="The door it came through.")
     reply_to: int | None = None
     dispatch_id: str | None = None
+    badge: str | None = Field(
+        None, description="How the sender was known: `human` by a login in the browser, `agent` by a token."
+    )
 
 
 def message_json(message: Message) -> dict[str, Any]:
@@ -43,6 +46,8 @@ def message_json(message: Message) -> dict[str, Any]:
         shown["reply_to"] = message.reply_to
     if message.dispatch_id is not None:
         shown["dispatch_id"] = message.dispatch_id
+    if message.badge is not None:
+        shown["badge"] = message.badge
     return shown
 
 

@@ -1,13 +1,15 @@
 """The outermost layer of the app: refuses who may not come in, bounds what comes in, marks what goes out."""
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import ErrorCode, PayloadTooLarge, error_body
-from app.security.hosts import HostPolicy
+from app.security.gate import SESSION_COOKIE
+from app.security.hosts import MOST_CHARS, HostPolicy
 from app.settings import Settings
 
 HEADERS: Mapping[str, str] = {
@@ -16,12 +18,28 @@ HEADERS: Mapping[str, str] = {
         "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    # Answers that may be kept say so themselves.
+    "Cache-Control": "no-store",
 }
+SAFE = ("GET", "HEAD", "OPTIONS")
+MOST_DIGITS = 18
 _RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+SINGLE = (b"host", b"origin", b"content-type", b"content-length", b"authorization")
+"""Headers that decide. Two of one kind could mean one thing here and another behind."""
+_SESSION = SESSION_COOKIE.encode() + b"="
+_COME_AGAIN = """\
+<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Relay Hub</title>
+<script src="/static/js/again.js"></script>
+<noscript><meta http-equiv="refresh" content="0; url=?{query}"></noscript>
+</html>
+"""
+"""Without script, what stands behind # is lost: a browser that is sent to the same address asks for nothing."""
 
 
 class Edges:
@@ -47,21 +65,44 @@ class Edges:
             bounded = receive if b"content-length" in headers else self._bounded(receive)
             await self._app(_head_as_get(scope), bounded, _marked(send))
 
-    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> JSONResponse | None:
-        host = headers.get(b"host", b"").decode("latin-1")
-        origin = headers[b"origin"].decode("latin-1") if b"origin" in headers else None
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
+        host = headers.get(b"host", b"")[:MOST_CHARS].decode("latin-1")
+        origin = headers[b"origin"][:MOST_CHARS].decode("latin-1") if b"origin" in headers else None
+        if len(headers) != len(scope["headers"]) and (twice := _twice(scope)):
+            text = f"The header {twice} comes more than once."
+            return _refuse(400, ErrorCode.BAD_REQUEST, text, field=twice)
+        if scope["path"][:1] != "/" or (b"transfer-encoding" in headers and b"content-length" in headers):
+            text = "Ask for a path, and give the length of a body in one way."
+            return _refuse(400, ErrorCode.BAD_REQUEST, text)
         if not self._policy.admits_host(host):
             text = f"Host {host!r} is not allowed. If you reach the hub under this name, add it to allowed_hosts."
             return _refuse(421, ErrorCode.HOST_NOT_ALLOWED, text, host=host, setting="allowed_hosts")
         if origin is not None and not self._policy.admits_origin(origin, host):
             text = f"Requests from pages of {origin!r} are not allowed. To trust that host, add it to allowed_hosts."
             return _refuse(403, ErrorCode.ORIGIN_NOT_ALLOWED, text, origin=origin, setting="allowed_hosts")
+        if origin is None and headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site"):
+            # Scripts, images and frames of other sites. Their browsers hide the answer; the question is too much.
+            if scope["method"] != "GET" or headers.get(b"sec-fetch-dest") != b"document":
+                text = (
+                    "Pages of other sites may link to the hub, and nothing else. To trust one, add it to allowed_hosts."
+                )
+                return _refuse(403, ErrorCode.ORIGIN_NOT_ALLOWED, text, origin=None, setting="allowed_hosts")
+            if headers[b"sec-fetch-site"] == b"cross-site":
+                # Whoever follows such a link comes without cookies, for those are strict, and would seem to be logged
+                # out. The page that comes again by itself has them.
+                query = escape(scope["query_string"].decode("latin-1"))
+                return Response(_COME_AGAIN.format(query=query), media_type="text/html")
         if origin is None and _media_type(headers) in FORMS and not scope["path"].startswith("/api/"):
             # Browsers name the origin of every form they send; the API takes JSON alone and says so itself.
             text = "Forms are taken from the hub's own pages only. Programs send JSON to /api."
             return _refuse(403, ErrorCode.ORIGIN_NOT_ALLOWED, text, origin=None, setting="allowed_hosts")
+        if origin is None and scope["method"] not in SAFE and _SESSION in headers.get(b"cookie", b""):
+            text = (
+                "What changes something with the cookie of a login must come from the hub's own page, with its Origin."
+            )
+            return _refuse(403, ErrorCode.ORIGIN_NOT_ALLOWED, text, origin=None, setting="allowed_hosts")
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._max_body:
+        if not length.isdigit() or len(length) > MOST_DIGITS or int(length) > self._max_body:
             return JSONResponse(self._too_large().as_json(), 413)
         return None
 
@@ -86,9 +127,15 @@ class Edges:
 
 def _head_as_get(scope: Scope) -> Scope:
     """HEAD is GET whose body the server leaves out. Streams have nothing but a body that never ends."""
-    if scope["method"] == "HEAD" and not scope["path"].startswith(("/live/", "/mcp", "/api/events")):
+    path = scope["path"]
+    if scope["method"] == "HEAD" and not (path.startswith(("/live/", "/mcp")) or path.endswith("/events")):
         return {**scope, "method": "GET"}
     return scope
+
+
+def _twice(scope: Scope) -> str | None:
+    names = [name for name, _ in scope["headers"]]
+    return next((name.decode() for name in SINGLE if names.count(name) > 1), None)
 
 
 def _media_type(headers: Mapping[bytes, bytes]) -> str:

@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 KEPT = 256
+MOST_CHARS = 256
+"""Of a header that is looked at and shown; none that is longer names a host."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ORIGIN = re.compile(r"(https?)://([^/?#]+)")
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -27,7 +29,7 @@ class Authority:
     @classmethod
     def parse(cls, text: str) -> "Authority | None":
         """None for whatever is not exactly a host with an optional numeric port."""
-        match = _AUTHORITY.fullmatch(text.strip().lower())
+        match = _AUTHORITY.fullmatch(text.lower())
         if match is None:
             return None
         port = match["port"]
@@ -57,13 +59,13 @@ class HostPolicy:
 
         Another port of loopback is another program: its pages are as foreign as any.
         """
-        url = urlsplit(origin)
-        if url.scheme not in _DEFAULT_PORTS or url.path or url.query or url.fragment:
+        parts = _ORIGIN.fullmatch(origin)
+        if parts is None:
             return False
-        page, here = Authority.parse(url.netloc), Authority.parse(host)
+        page, here = Authority.parse(parts[2]), Authority.parse(host)
         if page is None or here is None:
             return False
-        default = _DEFAULT_PORTS[url.scheme]
+        default = _DEFAULT_PORTS[parts[1]]
         if (page.name, page.port or default) == (here.name, here.port or default):
             return True
         if page.name in LOOPBACK_NAMES:

@@ -82,8 +82,10 @@ class Database:
             return str(self._url.database)
         return self._url.render_as_string(hide_password=True)
 
-    async def open(self) -> None:
+    async def open(self, *, beside_hub: bool = False) -> None:
         """Take the file, migrate, start the threads.
+
+        With `beside_hub` a hub may have the file; it is taken only to migrate.
 
         Raises:
             DatabaseInUse: another hub holds the SQLite file.
@@ -91,12 +93,12 @@ class Database:
             CannotStart: the file cannot be written, the server does not answer or does not let us in.
         """
         try:
-            await self._open()
+            await self._open(beside_hub)
         except (DBAPIError, OSError) as error:
             reason = error.orig if isinstance(error, DBAPIError) else error
             raise CannotStart(f"Cannot open the database {self}: {reason}") from error
 
-    async def _open(self) -> None:
+    async def _open(self, beside_hub: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._lock: FileOwner | None = None
         self._group: GroupCommit | None = None
@@ -104,16 +106,19 @@ class Database:
         if self.is_sqlite:
             path = Path(str(self._url.database))
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileOwner(path)
-            self._lock.acquire(self._owner)
         self._engine = _engine(self._url.render_as_string(hide_password=False))
         try:
+            if self.is_sqlite and not (beside_hub and await asyncio.to_thread(migrations.is_current, self._engine)):
+                owner = FileOwner(path)
+                owner.acquire(self._owner)
+                self._lock = owner
             await asyncio.to_thread(migrations.upgrade, self._engine)
         except BaseException:
             self._engine.dispose()
-            if self._lock:
-                self._lock.release()
+            self._let_go()
             raise
+        if beside_hub:
+            self._let_go()
         self._readers = ThreadPoolExecutor(READERS, "relay-hub-read")
         if self.is_sqlite:
             self._group = GroupCommit(self._engine.connect().execution_options(write=True), _run_unit, self._publish)
@@ -131,8 +136,12 @@ class Database:
             await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
         self._engine.dispose()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._lock:
             self._lock.release()
+            self._lock = None
 
     async def write(self, unit: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit` in a transaction and return its result once that is durable.

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.errors import ErrorCode
-from app.models import CallbackStatus, Dispatch, DispatchEvent, DispatchStatus, Topic, TurnItem
+from app.models import Approval, CallbackStatus, Dispatch, DispatchEvent, DispatchStatus, Pause, Topic, TurnItem
 from app.storage import threads
 from app.storage.database import Tx
 from app.storage.statement import Statement
@@ -56,11 +56,7 @@ def add(tx: Tx, dispatch: Dispatch, only_if_free: bool = False) -> Dispatch:
         AlreadyAccepted: the idempotency key was used before.
         LineOccupied: `only_if_free`, and the thread has work.
     """
-    if key := dispatch.idempotency_key:
-        if tx.dialect == "postgresql":
-            tx.connection.execute(_KEYED, {"key": key})
-        if known := by_key(tx.session, dispatch.home, key):
-            raise AlreadyAccepted(known)
+    refuse_repetition(tx, dispatch)
     threads.remember(
         tx,
         home=dispatch.home,
@@ -77,6 +73,15 @@ def add(tx: Tx, dispatch: Dispatch, only_if_free: bool = False) -> Dispatch:
     (dispatch.seq,) = _ADD.run(tx.connection, **row).fetchone()
     note(tx, dispatch.id, 0, "accepted", dispatch.origin.value)
     return dispatch
+
+
+def refuse_repetition(tx: Tx, dispatch: Dispatch) -> None:
+    """Raises AlreadyAccepted: the dispatch's idempotency key was used before."""
+    if key := dispatch.idempotency_key:
+        if tx.dialect == "postgresql":
+            tx.connection.execute(_KEYED, {"key": key})
+        if known := by_key(tx.session, dispatch.home, key):
+            raise AlreadyAccepted(known)
 
 
 def request_cancel(tx: Tx, dispatch_id: str, reason: str) -> bool:
@@ -229,9 +234,11 @@ def prune(tx: Tx, keep: int) -> int:
         .limit(PRUNED_AT_ONCE)
     )
     ids = list(tx.session.exec(over).all())
-    for table, column in ((TurnItem, TurnItem.dispatch_id), (DispatchEvent, DispatchEvent.dispatch_id)):
-        tx.connection.execute(delete(table).where(col(column).in_(ids)))
+    for table in (TurnItem, DispatchEvent, Approval):
+        tx.connection.execute(delete(table).where(col(table.dispatch_id).in_(ids)))
     tx.connection.execute(delete(Dispatch).where(col(Dispatch.id).in_(ids)))
+    chains = [Pause.of_chain(each) for each in ids]
+    tx.connection.execute(delete(Pause).where(col(Pause.key).in_(chains), col(Pause.resumed_at).is_not(None)))
     return len(ids)
 
 

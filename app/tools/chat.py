@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from app.errors import BadRequest
 from app.hub import Hub
-from app.models import Message
+from app.models import Message, Scope
 from app.schemas import Storable
 from app.tools.answers import MOST_TEXT, fit
 from app.tools.tool import Answer, Call, Tool
@@ -76,34 +76,36 @@ class ChatTools:
         self._logs = hub.logs
         self._most_wait_sec = hub.settings.mcp_max_wait_sec
 
-    async def post(self, given: PostIn, _: Call) -> Answer:
+    async def post(self, given: PostIn, call: Call) -> Answer:
         message = await self._chat.post(
             target=given.target,
             sender=given.sender,
             text=given.text,
             source="mcp",
+            principal=call.principal,
             reply_to=given.reply_to,
             idempotency_key=given.idempotency_key,
         )
         return _answer({"ok": True, "posted": message.id})
 
-    async def fetch(self, given: FetchIn, _: Call) -> Answer:
+    async def fetch(self, given: FetchIn, call: Call) -> Answer:
         if given.unread and not given.reader:
             raise BadRequest("unread needs reader: the name by which you ack", field="reader")
         reader = None if given.unread is False else given.reader
-        since_id, read = await self._reading(given, given.since_id, reader)
+        since_id, read = await self._reading(given, given.since_id, reader, call)
         return await self._page("fetch_messages", given, since_id, await read(), given.text_offset)
 
     async def wait(self, given: WaitIn, call: Call) -> Answer:
         since_id = given.since_id
         if since_id is None:
             since_id = 0 if given.reader else await self._chat.last_id(given.target)
-        since_id, read = await self._reading(given, since_id, given.reader)
+        since_id, read = await self._reading(given, since_id, given.reader, call)
         found = await self._chat.wait(read, given.target, min(given.timeout_sec, self._most_wait_sec), call.tick)
         return await self._page("wait_for_messages", given, since_id, found)
 
-    async def ack(self, given: AckIn, _: Call) -> Answer:
-        return _answer({"ok": True, "acked": await self._chat.ack(given.target, given.reader, given.up_to_id)})
+    async def ack(self, given: AckIn, call: Call) -> Answer:
+        acked = await self._chat.ack(given.target, given.reader, given.up_to_id, call.principal)
+        return _answer({"ok": True, "acked": acked})
 
     async def search(self, given: SearchIn, _: Call) -> Answer:
         limit = _clamped(given.limit)
@@ -120,7 +122,7 @@ class ChatTools:
     async def channels(self, _given: NothingIn, _: Call) -> Answer:
         return _answer({"channels": [channel.name for channel in await self._chat.channels()]})
 
-    async def _reading(self, given: ReadIn, since_id: int, reader: str | None) -> tuple[int, Read]:
+    async def _reading(self, given: ReadIn, since_id: int, reader: str | None, call: Call) -> tuple[int, Read]:
         """The id to read after, and what reads: one message more than is shown, which tells whether there are more."""
         if reader and given.sender:
             raise BadRequest(
@@ -129,7 +131,7 @@ class ChatTools:
                 field="sender",
             )
         if reader:
-            since_id = max(since_id, await self._chat.acked(given.target, reader))
+            since_id = max(since_id, await self._chat.acked(given.target, reader, call.principal))
         read = partial(
             self._chat.after,
             given.target,
@@ -163,6 +165,8 @@ def tools(hub: Hub) -> list[Tool]:
             'Post a message to a shared channel. Typical ones: "codex", "claude", or one per project like "proj-x".',
             PostIn,
             chat.post,
+            Scope.POST,
+            caller="sender",
         ),
         Tool(
             "fetch_messages",
@@ -171,6 +175,7 @@ def tools(hub: Hub) -> list[Tool]:
             "reader the hub keeps your place: you get what you did not ack, again and again until you do.",
             FetchIn,
             chat.fetch,
+            Scope.READ,
             read_only=True,
         ),
         Tool(
@@ -180,6 +185,7 @@ def tools(hub: Hub) -> list[Tool]:
             "messages is empty: call again, with latest_id as since_id unless you give reader.",
             WaitIn,
             chat.wait,
+            Scope.READ,
             read_only=True,
             waits=True,
         ),
@@ -188,15 +194,18 @@ def tools(hub: Hub) -> list[Tool]:
             "Settle a channel's messages up to an id, so that reader does not get them again.",
             AckIn,
             chat.ack,
+            Scope.READ,
+            caller="reader",
         ),
         Tool(
             "search_messages",
             "Search the messages of all channels, newest first.",
             SearchIn,
             chat.search,
+            Scope.READ,
             read_only=True,
         ),
-        Tool("list_channels", "List all channels.", NothingIn, chat.channels, read_only=True),
+        Tool("list_channels", "List all channels.", NothingIn, chat.channels, Scope.READ, read_only=True),
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from app.hub import Hub
-from app.models import DispatchStatus
+from app.models import DispatchStatus, Scope
 from app.schemas import DispatchFilter, Id, Wire, brief_json, recovered_json, status_json
 from app.tools.tool import Answer, Call, Tool
 
@@ -126,20 +126,35 @@ def tools(hub: Hub) -> list[Tool]:
     """The tools for a hub's dispatches."""
     relay = DispatchTools(hub)
     return [
-        Tool("relay_dispatch_status", "How a dispatch stands, and its reply.", StatusIn, relay.status, read_only=True),
+        Tool(
+            "relay_dispatch_status",
+            "How a dispatch stands, and its reply.",
+            StatusIn,
+            relay.status,
+            Scope.READ,
+            read_only=True,
+        ),
         Tool(
             "relay_list_dispatches",
             "List dispatches, newest first.",
             ListDispatchesIn,
             relay.list_dispatches,
+            Scope.READ,
             read_only=True,
         ),
-        Tool("relay_dispatch_cancel", "Stop a dispatch; a turn that runs is interrupted.", StatusIn, relay.cancel),
+        Tool(
+            "relay_dispatch_cancel",
+            "Stop a dispatch; a turn that runs is interrupted.",
+            StatusIn,
+            relay.cancel,
+            Scope.DISPATCH,
+        ),
         Tool(
             "relay_dispatch_deliver",
             "Tell the end of a dispatch to its callback thread once more.",
             DeliverIn,
             relay.deliver,
+            Scope.DISPATCH,
             waits=True,
         ),
         Tool(
@@ -147,6 +162,7 @@ def tools(hub: Hub) -> list[Tool]:
             "Do what recoverySuggested says and wait for it. rerun_turn sends the message again, only here.",
             RecoverIn,
             relay.recover,
+            Scope.DISPATCH,
             waits=True,
         ),
     ]

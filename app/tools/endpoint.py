@@ -41,7 +41,7 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         manager = self._ready.result() if self._ready.done() else await asyncio.shield(self._ready)
-        await manager.answer(scope, receive, send)
+        await manager.answer(_trimmed(scope), receive, send)
 
     async def _serve(self, stop: asyncio.Event) -> None:
         try:
@@ -55,3 +55,12 @@ class McpEndpoint:
             if not self._ready.done():
                 self._ready.set_exception(error)
                 self._ready.exception()  # it is logged; each request raises it again
+
+
+def _trimmed(scope: Scope) -> Scope:
+    """Blanks around a header's value are no part of it; the server below leaves those that follow, and the SDK compares
+    some headers with the body."""
+    headers = scope["headers"]
+    if any(value.endswith((b" ", b"\t")) for _, value in headers):
+        return {**scope, "headers": [(name, value.rstrip(b" \t")) for name, value in headers]}
+    return scope

@@ -7,7 +7,7 @@ from pydantic import Field
 from app.dispatch.service import ThreadOccupied
 from app.dispatch.targets import ThreadRow
 from app.hub import Hub
-from app.models import Dispatch, DispatchRequest
+from app.models import Dispatch, DispatchRequest, Scope
 from app.schemas import (
     AcceptedOut,
     DispatchAsyncIn,
@@ -90,13 +90,19 @@ class RelayTools:
         return Answer(payload, "\n".join(lines))
 
     async def send_wait(self, given: SendWaitIn, call: Call) -> Answer:
-        return await self._send(DispatchRequest(**given.model_dump(), caller_thread_id=call.thread_id), call)
+        request = DispatchRequest(
+            **given.model_dump(),
+            caller_thread_id=call.thread_id,
+            requested_by=call.principal.name or None,
+            requested_badge=call.principal.badge,
+        )
+        return await self._send(request, call)
 
     async def dispatch(self, given: DispatchIn, call: Call) -> Answer:
-        return await self._send(given.request(call.thread_id), call)
+        return await self._send(given.request(call.thread_id, call.principal), call)
 
     async def dispatch_async(self, given: DispatchAsyncIn, call: Call) -> Answer:
-        dispatch = await self._dispatches.submit(given.request(call.thread_id))
+        dispatch = await self._dispatches.submit(given.request(call.thread_id, call.principal))
         payload = AcceptedOut.of(dispatch, self._state).model_dump(by_alias=True, mode="json")
         lines = [
             f"Accepted async relay dispatch {dispatch.id}.",
@@ -154,6 +160,7 @@ def tools(hub: Hub) -> list[Tool]:
             "List the projects that Codex trusts; projectId is the path.",
             NothingIn,
             relay.list_projects,
+            Scope.READ,
             read_only=True,
         ),
         Tool(
@@ -161,15 +168,23 @@ def tools(hub: Hub) -> list[Tool]:
             "List a project's Codex threads, newest first.",
             ListThreadsIn,
             relay.list_threads,
+            Scope.READ,
             read_only=True,
         ),
-        Tool("relay_create_thread", "Make a Codex thread in a project.", CreateThreadIn, relay.create_thread),
+        Tool(
+            "relay_create_thread",
+            "Make a Codex thread in a project.",
+            CreateThreadIn,
+            relay.create_thread,
+            Scope.DISPATCH,
+        ),
         Tool(
             "relay_send_wait",
             "Send a message to a Codex thread and wait for its reply. Look at busy and newMessageDelivered in the "
             "answer. After turn_timeout the turn goes on: ask relay_dispatch_status for recoveryDispatchId.",
             SendWaitIn,
             relay.send_wait,
+            Scope.DISPATCH,
             waits=True,
         ),
         Tool(
@@ -177,6 +192,7 @@ def tools(hub: Hub) -> list[Tool]:
             "Like relay_send_wait, to a thread found by id, exact name or query, in this order, or made if missing.",
             DispatchIn,
             relay.dispatch,
+            Scope.DISPATCH,
             waits=True,
         ),
         Tool(
@@ -185,6 +201,7 @@ def tools(hub: Hub) -> list[Tool]:
             "anything long. Its end is told to a Codex thread, a channel or a URL, if you name one.",
             DispatchAsyncIn,
             relay.dispatch_async,
+            Scope.DISPATCH,
         ),
     ]
 

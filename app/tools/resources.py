@@ -11,9 +11,10 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from app.errors import HubError, NotFound
 from app.hub import Hub
-from app.models import Channel, Message
+from app.models import Channel, Message, Scope
 from app.schemas import iso
 from app.tools.answers import MOST_TEXT, call, fit, size
+from app.tools.transport import caller
 
 PREFIX = "relay://channels/"
 MARKDOWN = "text/markdown"
@@ -36,7 +37,8 @@ class Resources:
     ) -> types.ListResourcesResult:
         """All channels by name. The cursor is the name that the page before ended with."""
         with _protocol_errors(ctx):
-            channels = await self._chat.channels()
+            # Clients ask unbidden: whoever may not read is told of nothing, not refused.
+            channels = await self._chat.channels() if Scope.READ in caller(ctx).scopes else []
         cursor = params.cursor if params else None
         left = channels if cursor is None else [channel for channel in channels if channel.name > cursor]
         page = left[:PAGE]
@@ -61,6 +63,7 @@ class Resources:
     ) -> types.ReadResourceResult:
         """The end of a channel as Markdown."""
         with _protocol_errors(ctx):
+            caller(ctx).require(Scope.READ)
             text = await self._page(params.uri)
         content = types.TextResourceContents(uri=params.uri, mime_type=MARKDOWN, text=text)
         return types.ReadResourceResult(contents=[content])

@@ -6,20 +6,24 @@ data of an error from the model.
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from pydantic import ValidationError
+from starlette.types import Scope
 
 from app import __version__
 from app.errors import HubError, InternalError, NotFound
 from app.hub import Hub
+from app.models import Principal
 from app.schemas import explain
+from app.tools.direct import DirectCalls
 from app.tools.resources import Resources
-from app.tools.tool import Answer, Call, Tool
-from app.tools.transport import SessionManager
+from app.tools.tool import Answer, Call, Tick, Tool
+from app.tools.transport import SessionManager, caller, request_scope
 
 INSTRUCTIONS = """\
 Relay Hub connects agents on this machine.
@@ -31,7 +35,6 @@ Codex threads: relay_dispatch sends work into a thread of a trusted project and 
 relay_dispatch_async for long work and relay_dispatch_status to look.
 Errors carry a relayCode and say what to do; retryable ones are worth another try."""
 
-MAX_SESSIONS = 2000
 MAX_THREAD_ID = 200
 
 logger = logging.getLogger("relay_hub.mcp")
@@ -41,22 +44,33 @@ def session_manager(hub: Hub, offered: Sequence[Tool]) -> SessionManager:
     """The MCP endpoint of a hub; its `answer` is the ASGI app, once its `run()` is entered."""
     tools = {tool.name: tool for tool in offered}
     resources = Resources(hub)
-    listed = types.ListToolsResult(tools=[_listed(tool) for tool in tools.values()])
+    listed, listed_for_named = (
+        types.ListToolsResult(tools=[_listed(tool, is_named) for tool in tools.values()]) for is_named in (False, True)
+    )
 
-    async def list_tools(_: ServerRequestContext, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return listed
+    async def list_tools(ctx: ServerRequestContext, _: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        return listed_for_named if caller(ctx).name else listed
 
     async def call_tool(ctx: ServerRequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
         async def tick(seconds: float, note: str | None = None) -> None:
             still = f"still at work after {seconds:.0f} s"
             await ctx.session.report_progress(seconds, None, f"{still}: {note}" if note else still)
 
+        return types.CallToolResult.model_validate(await run(params, request_scope(ctx), tick))
+
+    async def run(params: types.CallToolRequestParams, scope: Scope, tick: Tick = _untold) -> dict[str, Any]:
         try:
             tool = tools.get(params.name)
             if tool is None:
                 raise NotFound(f"Unknown tool: {params.name}", tools=sorted(tools))
-            given = tool.input.model_validate(params.arguments or {})
-            return _result(await tool.run(given, Call(tick, _calling_thread(params))))
+            principal: Principal = scope["principal"]
+            principal.require(tool.scope)
+            arguments = params.arguments or {}
+            if tool.caller and principal.name and not arguments.get(tool.caller):
+                arguments = {**arguments, tool.caller: principal.name}
+            given = tool.input.model_validate(arguments)
+            with scope["streams"].one() if tool.waits else nullcontext():
+                return _result(await tool.run(given, Call(tick, principal, _calling_thread(params))))
         except ValidationError as error:
             return _error(explain(error))
         except HubError as error:
@@ -84,8 +98,9 @@ def session_manager(hub: Hub, offered: Sequence[Tool]) -> SessionManager:
     return SessionManager(
         server,
         streamed=[tool.name for tool in offered if tool.waits],
+        direct=DirectCalls([tool.name for tool in offered if not tool.waits], run, server.server_info_stamp),
         max_request_body_size=hub.settings.max_body_bytes,
-        max_sessions=MAX_SESSIONS,
+        max_sessions=hub.settings.max_mcp_sessions,
     )
 
 
@@ -94,18 +109,27 @@ def _calling_thread(params: types.CallToolRequestParams) -> str | None:
     return thread_id if isinstance(thread_id, str) and len(thread_id) <= MAX_THREAD_ID else None
 
 
-def _listed(tool: Tool) -> types.Tool:
+def _listed(tool: Tool, is_named: bool) -> types.Tool:
+    schema = tool.schema
+    if is_named and tool.caller:
+        schema = {**schema, "required": [name for name in schema["required"] if name != tool.caller]}
     # Codex refuses a tool that is neither read-only nor both harmless and closed-world.
     hints = types.ToolAnnotations(read_only_hint=tool.read_only, destructive_hint=False, open_world_hint=False)
-    return types.Tool(name=tool.name, description=tool.description, input_schema=tool.schema, annotations=hints)
+    return types.Tool(name=tool.name, description=tool.description, input_schema=schema, annotations=hints)
 
 
-def _result(answer: Answer) -> types.CallToolResult:
-    return types.CallToolResult(content=[types.TextContent(text=answer.text)], structured_content=answer.payload)
+def _result(answer: Answer) -> dict[str, Any]:
+    return _wire(answer.text, answer.payload)
 
 
-def _error(error: HubError) -> types.CallToolResult:
+def _error(error: HubError) -> dict[str, Any]:
     """Claude Code shows a model the text of an error, Codex the structured content: both say everything."""
-    data: dict[str, Any] = error.as_structured()
-    text = f"[{error.code.value}] {error.message}"
-    return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=data, is_error=True)
+    return _wire(f"[{error.code.value}] {error.message}", error.as_structured(), is_error=True)
+
+
+def _wire(text: str, payload: dict[str, Any], is_error: bool = False) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": text}], "structuredContent": payload, "isError": is_error}
+
+
+async def _untold(_: float, __: str | None = None) -> None:
+    """A tool that does not wait has nothing to tell meanwhile."""

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from app.models import Principal, Scope
+
 Tick = Callable[[float, str | None], Awaitable[None]]
 
 InputT = TypeVar("InputT", bound=BaseModel)
@@ -26,6 +28,7 @@ class Call:
 
     tick: Tick
     """Takes the seconds that have passed, and in a few words what goes on, if that is known."""
+    principal: Principal
     thread_id: str | None = None
     """The Codex thread that calls, as Codex says. Nobody vouches for it: it limits, it never permits."""
 
@@ -38,9 +41,13 @@ class Tool:
     description: str
     input: type[BaseModel]
     run: Callable[[Any, Call], Awaitable[Answer]]
+    scope: Scope
+    """The right that a call needs."""
     read_only: bool = False
     waits: bool = False
     """It may take long, and reports progress meanwhile."""
+    caller: str | None = None
+    """The argument that says who calls. Whoever is known by a name may leave it out."""
 
     @cached_property
     def schema(self) -> dict[str, Any]:

@@ -79,7 +79,13 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
         key = key and f"{key}-{zlib.crc32(repr((target, text)).encode()):08x}"
         try:
             message = await hub.chat.post(
-                target=target, sender=sender, text=text, source="web-ui", reply_to=answered, idempotency_key=key
+                target=target,
+                sender=sender,
+                text=text,
+                source="web-ui",
+                principal=request.scope["principal"],
+                reply_to=answered,
+                idempotency_key=key,
             )
         except BadRequest as error:
             written = {"target": target, "sender": sender, "text": text, "reply": await message_in(name, answered)}

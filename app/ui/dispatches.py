@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from app.errors import BadRequest, DispatchNotFound, HubError
 from app.hub import Hub
-from app.models import DispatchRequest, DispatchStatus
+from app.models import DispatchRequest, DispatchStatus, Principal
 from app.schemas import DispatchAsyncIn, explain
 from app.storage import dispatches
 from app.ui.addresses import cursor, dispatch_url
@@ -47,6 +47,7 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
         return renderer.page(
             request,
             "dispatches/index.html",
+            pauses=await hub.dispatches.pauses(),
             dispatches=[await renderer.dispatch(dispatch) for dispatch in shown],
             older=wanted.url(before=shown[-1].seq) if len(rows) > RECENT_DISPATCHES else None,
             is_live=before is None,
@@ -84,7 +85,7 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
         # Forms send every line end as two characters; what was typed had one.
         given["message"] = given["message"].replace("\r\n", "\n")
         try:
-            dispatch = await hub.dispatches.submit(_request(given))
+            dispatch = await hub.dispatches.submit(_request(given, request.scope["principal"]))
         except HubError as error:
             return await form(request, given, error)
         return RedirectResponse(dispatch_url(dispatch.id), 303)
@@ -127,7 +128,7 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
     return router
 
 
-def _request(given: dict[str, str]) -> DispatchRequest:
+def _request(given: dict[str, str], principal: Principal) -> DispatchRequest:
     """What the form asks for.
 
     Raises:
@@ -141,12 +142,13 @@ def _request(given: dict[str, str]) -> DispatchRequest:
         "threadId" if _THREAD_ID.fullmatch(thread) else "threadName": thread,
         "createIfMissing": bool(given["create"] or not thread),
         "message": given["message"],
-        "timeoutSec": int(limit) if limit.isascii() and limit.isdigit() else limit,
+        "timeoutSec": limit,
         "callbackChannel": given["channel"].strip(),
         "idempotencyKey": given["key"] and f"{given['key']}-{zlib.crc32(content.encode()):08x}",
     }
     try:
-        return DispatchAsyncIn.model_validate({name: value for name, value in wire.items() if value != ""}).request()
+        asked = DispatchAsyncIn.model_validate({name: value for name, value in wire.items() if value != ""})
+        return asked.request(principal=principal)
     except ValidationError as error:
         problem = explain(error)
         field = str(problem.details["field"])

@@ -6,11 +6,13 @@ from functools import lru_cache
 from fastapi import APIRouter, Request
 
 from app.bus import SharedLook
+from app.dispatch.approvals import PENDING
 from app.hub import Hub
-from app.models import Channel, Message, Topic
+from app.models import Channel, Message, Pause, Topic
 from app.sse import EventStream, Feed, event
 from app.storage import dispatches
 from app.ui.addresses import channel_name, cursor
+from app.ui.approvals import listed
 from app.ui.filter import RECENT_DISPATCHES, Filter, chosen
 from app.ui.render import Renderer
 from app.ui.story import stamp, story
@@ -88,6 +90,7 @@ class DispatchesFeed:
         self._wanted = wanted
         self._seen: dict[str, str] = {}
         self._going_on: set[str] = set()
+        self._pauses: list[Pause] = []
 
     async def news(self) -> AsyncIterator[bytes]:
         recent = await self._hub.database.read(dispatches.page, RECENT_DISPATCHES, **self._wanted.conditions)
@@ -95,6 +98,10 @@ class DispatchesFeed:
         left = self._going_on - {dispatch.id for dispatch in recent}
         others = [await self._hub.database.read(dispatches.get, dispatch_id) for dispatch_id in left]
         shown = [*filter(None, others), *reversed(recent)]
+        pauses = await self._hub.dispatches.pauses()
+        if pauses != self._pauses:
+            self._pauses = pauses
+            yield event("replace", self._renderer.render("dispatches/_pauses.html", pauses=pauses))
         before, self._seen = self._seen, {}
         for dispatch in shown:
             row = self._seen[dispatch.id] = await self._renderer.dispatch(dispatch)
@@ -139,6 +146,51 @@ class DispatchFeed:
         return stamp(changed_at) <= self._after
 
 
+class ApprovalsFeed:
+    """What Codex asks and has asked, each question again whenever it has changed."""
+
+    topics = (Topic.APPROVALS,)
+
+    def __init__(self, hub: Hub, renderer: Renderer) -> None:
+        self._hub = hub
+        self._renderer = renderer
+        self._seen: dict[str, str] = {}
+
+    async def news(self) -> AsyncIterator[bytes]:
+        before, self._seen = self._seen, {}
+        for shown in await listed(self._hub):
+            row = self._seen[shown.approval.id] = await self._renderer.approval(shown)
+            if before.get(shown.approval.id) != row:
+                yield event("replace", row)
+
+
+class NoFeed:
+    """For pages that are what they are."""
+
+    topics = ()
+
+    async def news(self) -> AsyncIterator[bytes]:
+        for news in list[bytes]():
+            yield news
+
+
+class WithPending:
+    """A feed that also tells how many questions wait, as every page shows it."""
+
+    def __init__(self, hub: Hub, feed: Feed) -> None:
+        self.topics = (*feed.topics, PENDING)
+        self._approvals = hub.dispatches.approvals
+        self._feed = feed
+        self._told: int | None = None
+
+    async def news(self) -> AsyncIterator[bytes]:
+        async for news in self._feed.news():
+            yield news
+        if self._told != self._approvals.pending:
+            self._told = self._approvals.pending
+            yield event("pending", str(self._told))
+
+
 def seen(request: Request) -> int | None:
     """The last event that the reader has, of this stream or of the page that opens it."""
     return cursor("after", request.headers.get("last-event-id") or request.query_params.get("after"))
@@ -150,7 +202,7 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
     shared = LiveChannels(hub, renderer)
 
     def answer(feed: Feed) -> EventStream:
-        return EventStream(hub.bus, feed, last=STOPPING)
+        return EventStream(hub.bus, WithPending(hub, feed), last=STOPPING)
 
     @router.get("/channels/{name:path}")
     async def channel(request: Request, name: str) -> EventStream:
@@ -168,5 +220,13 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
     async def one_dispatch(request: Request, dispatch_id: str) -> EventStream:
         await hub.dispatches.standing(dispatch_id)
         return answer(DispatchFeed(hub, renderer, dispatch_id, seen(request) or 0))
+
+    @router.get("/approvals")
+    async def all_approvals() -> EventStream:
+        return answer(ApprovalsFeed(hub, renderer))
+
+    @router.get("/pending")
+    async def pending() -> EventStream:
+        return answer(NoFeed())
 
     return router

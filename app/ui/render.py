@@ -13,15 +13,21 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from app.dispatch.approvals import Approvals
 from app.errors import NotFound
-from app.models import Channel, Dispatch, Message, TurnItem
+from app.models import NOBODY, Channel, Dispatch, Message, TurnItem
 from app.schemas import iso
+from app.security import csrf
+from app.security.gate import SESSION_COOKIE
 from app.settings import ROOT
+from app.storage.approvals import Shown
 from app.ui.addresses import channel_url, dispatch_url, message_url
+from app.ui.asked import in_words, view
 from app.ui.code import diff_block
 from app.ui.excerpts import first_words
 from app.ui.markdown import Markdown
 from app.ui.story import Story, actions, is_open, output, plan, tokens
+from app.visible import visible
 
 CACHE_CHARS = 32 * 1024 * 1024
 """How much rendered HTML is kept; a message takes about twice its text."""
@@ -47,9 +53,11 @@ def asset_folder(name: str) -> Path:
 class Renderer:
     """The templates, and a bounded cache of fragments: what does not change is rendered once for all readers."""
 
-    def __init__(self, find: Find | None = None) -> None:
-        """`find` is how a message gets the one that it answers; without it, answers are shown without a quote."""
+    def __init__(self, find: Find | None = None, approvals: Approvals | None = None) -> None:
+        """`find` is how a message gets the one that it answers; without it, answers are shown without a quote.
+        `approvals` is what every page tells of."""
         self._find = find
+        self._approvals = approvals
         self._env = Environment(
             loader=FileSystemLoader(asset_folder("templates")),
             autoescape=True,
@@ -62,6 +70,7 @@ class Renderer:
         self._env.globals |= {"channel_url": channel_url, "dispatch_url": dispatch_url, "message_url": message_url}
         self._env.filters |= {"duration": duration, "first_words": first_words, "folder": folder, "hue": _hue}
         self._env.filters |= {"diff": diff_block, "is_open": is_open, "iso": iso, "output": output}
+        self._env.filters |= {"in_words": in_words, "view": view, "visible": visible}
         self._env.filters |= {"markdown": Markdown().render, "plan": plan, "tokens": tokens}
         self._fragments: OrderedDict[Hashable, Markup] = OrderedDict()
         self._chars = 0
@@ -71,10 +80,21 @@ class Renderer:
         return self._env.get_template(template).render(values)
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-        """The answer to a request for a page."""
+        """The answer to a request for a page. Forms find their token in `csrf`; pieces that readers share have none."""
         theme = request.cookies.get(THEME_COOKIE, "")
         values |= {"theme": theme if theme in THEMES else "", "origin": str(request.base_url).rstrip("/")}
-        return HTMLResponse(self.render(template, **values), status, {"Cache-Control": "no-cache"})
+        values["principal"] = request.scope.get("principal", NOBODY)
+        values["pending"] = self._approvals.pending if self._approvals else 0
+        values["in_danger"] = self._approvals.in_danger if self._approvals else []
+        known = csrf.secret_of(request)
+        secret = known or csrf.new_secret()
+        values["csrf"] = csrf.token_for(secret)
+        # What somebody saw who has logged out is not for whoever goes back to it.
+        kept = "no-store" if SESSION_COOKIE in request.cookies else "private, no-cache"
+        response = HTMLResponse(self.render(template, **values), status, {"Cache-Control": kept})
+        if not known:
+            csrf.keep(response, secret)
+        return response
 
     def error(self, request: Request, status: int, title: str, message: str, back: Back = HOME) -> HTMLResponse:
         """A whole page that says what went wrong; `back` is where to go from there."""
@@ -97,6 +117,11 @@ class Renderer:
         version = (dispatch.id, dispatch.updated_at)
         return await self._fragment("dispatches/_dispatch.html", version, dispatch=dispatch)
 
+    async def approval(self, shown: Shown) -> Markup:
+        """What Codex asks, or has asked."""
+        version = (shown.approval.id, shown.approval.status, shown.approval.used_at)
+        return await self._fragment("approvals/_approval.html", version, shown=shown)
+
     async def parts(self, story: Story) -> dict[str, Markup]:
         """The parts of a dispatch's page that change as wholes, by the names of their templates."""
         dispatch = story.dispatch
@@ -104,7 +129,8 @@ class Renderer:
         reply = dispatch.reply_text, dispatch.error_code, dispatch.error_message
         known = dispatch.updated_at, story.standing.suggested, len(story.messages), len(story.children)
         versions: dict[str, Hashable] = {
-            "head": known,
+            "head": (known, *(pause.paused_at for pause in story.pauses)),
+            "asked": tuple(shown.approval.id for shown in story.approvals),
             "steps": (dispatch.usage, len(story.items)),
             "result": zlib.crc32(repr(reply).encode()),
             "changes": (zlib.crc32((dispatch.diff or "").encode()), dispatch.finished_at),

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from app.dispatch.recovery import Standing, Suggestion
 from app.hub import Hub
-from app.models import Dispatch, DispatchEvent, DispatchStatus, Message, TurnItem
-from app.storage import dispatches, messages, turn_items
+from app.models import Dispatch, DispatchEvent, DispatchStatus, Message, Pause, TurnItem
+from app.storage import dispatches, messages, pauses, turn_items
+from app.storage.approvals import Shown
 
 OPEN_LINES = 12
 """Output with more lines begins closed once its step is over, so that the steps around it are found."""
@@ -26,6 +27,10 @@ class Story(NamedTuple):
     """The messages that link to it."""
     children: list[Dispatch]
     """The callbacks that were begun for it."""
+    pauses: list[Pause]
+    """What the loop guard has paused of what it belongs to."""
+    approvals: list[Shown]
+    """What its turn asks and nobody has answered."""
 
     @property
     def dispatch(self) -> Dispatch:
@@ -65,6 +70,8 @@ async def story(hub: Hub, dispatch_id: str) -> Story:
         await read(turn_items.of_dispatch, dispatch_id),
         await read(messages.of_dispatch, dispatch_id),
         await read(dispatches.children, dispatch_id),
+        await read(pauses.of_dispatch, standing.dispatch),
+        await hub.dispatches.approvals.waiting(dispatch_id),
     )
 
 

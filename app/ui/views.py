@@ -7,7 +7,8 @@ from fastapi.responses import RedirectResponse
 
 from app.errors import BadRequest
 from app.hub import Hub
-from app.ui import channels, dispatches, search
+from app.security import csrf
+from app.ui import approvals, channels, dispatches, pauses, search
 from app.ui.render import THEME_COOKIE, THEMES, Renderer
 
 SYSTEM = "system"
@@ -16,9 +17,11 @@ THEME_SEC = 365 * 24 * 3600
 
 
 def routes(hub: Hub, renderer: Renderer) -> APIRouter:
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, dependencies=[csrf.CHECKED])
     router.include_router(channels.routes(hub, renderer))
     router.include_router(dispatches.routes(hub, renderer))
+    router.include_router(approvals.routes(hub, renderer))
+    router.include_router(pauses.routes(hub, renderer))
     router.include_router(search.routes(hub, renderer))
 
     @router.post("/theme")
@@ -32,9 +35,9 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
         # One slash alone: with two, the rest would name another host.
         response = RedirectResponse(f"/{came_from.path.lstrip('/')}{query}", 303)
         if chosen == SYSTEM:
-            response.delete_cookie(THEME_COOKIE, samesite="lax")
+            response.delete_cookie(THEME_COOKIE, samesite="strict")
         else:
-            response.set_cookie(THEME_COOKIE, chosen, max_age=THEME_SEC, samesite="lax")
+            response.set_cookie(THEME_COOKIE, chosen, max_age=THEME_SEC, samesite="strict")
         return response
 
     return router

@@ -7,7 +7,7 @@ let isLost = false;
 
 function say(words, next, afterMs) {
   clearTimeout(timer);
-  notice.textContent = words;
+  notice.replaceChildren(words);
   if (afterMs) timer = setTimeout(say, afterMs, next);
 }
 
@@ -19,6 +19,12 @@ const said = {
   stopping() {
     isLost = true;
     say("The hub is stopping. Reconnecting…", NO_ANSWER, LONG_MS);
+  },
+  unknown() {
+    const here = encodeURIComponent(location.pathname + location.search);
+    const link = Object.assign(document.createElement("a"), { href: `/login?next=${here}`, textContent: "Log in" });
+    say("You are logged out. ");
+    notice.append(link);
   },
   error() {
     if (!isLost) say("Reconnecting…", NO_ANSWER, LONG_MS);

@@ -2,7 +2,8 @@
 import { morph } from "./morph.js";
 
 const AGAIN_MS = 3000;
-const place = document.querySelector("[data-live]");
+// Every page has a stream: its own, or one that tells only how many questions wait.
+const place = document.querySelector("main[data-live]") ?? document.querySelector("[data-live]");
 const messages = document.getElementById("messages");
 const waiting = [];
 let source;
@@ -52,6 +53,7 @@ function open() {
   source.addEventListener("open", () => tell("open"));
   source.addEventListener("message", append);
   source.addEventListener("replace", replace);
+  source.addEventListener("pending", ({ data }) => dispatchEvent(new CustomEvent("pending", { detail: Number(data) })));
   source.addEventListener("stopping", () => tell("stopping"));
   source.addEventListener("error", () => {
     tell("error");
@@ -59,6 +61,11 @@ function open() {
     if (source?.readyState !== EventSource.CLOSED) return;
     close();
     setTimeout(open, AGAIN_MS);
+    // It does not say what the answer was.
+    fetch("/api/channels", { method: "HEAD" }).then(
+      ({ status }) => status === 401 && tell("unknown"),
+      () => {},
+    );
   });
 }
 

@@ -4,8 +4,8 @@ const form = document.getElementById("composer");
 if (form) {
   const { target, sender } = form.elements;
   const senders = document.getElementById("senders");
-  // After a refusal, what was refused stands there.
-  if (!document.getElementById("status").textContent) {
+  // After a refusal, what was refused stands there. Whoever has logged in has one name.
+  if (!sender.readOnly && !document.getElementById("status").textContent) {
     sender.value = localStorage.getItem("relay_sender") ?? sender.value;
   }
   // Typing replaces the name, so that the list offers all the others.

@@ -6,7 +6,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   const theme = event.submitter.value;
   const isSystem = theme === "system";
-  document.cookie = `relay_theme=${theme}; Max-Age=${isSystem ? 0 : YEAR_SEC}; Path=/; SameSite=Lax`;
+  document.cookie = `relay_theme=${theme}; Max-Age=${isSystem ? 0 : YEAR_SEC}; Path=/; SameSite=Strict`;
   if (isSystem) delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   // The pressed button has made way for another one; the keyboard stays here.

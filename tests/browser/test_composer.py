@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Post
-from tests.support.browser import Pages
+from tests.support.browser import Pages, cookies
 from tests.support.hub import HubProcess
 
 
@@ -207,7 +207,7 @@ def test_a_message_is_posted_without_script_and_once(
     again = live_hub.client.post(
         f"/channels/{place}",
         content=request.value.post_data_buffer,
-        headers={"Content-Type": "application/x-www-form-urlencoded", "Origin": live_hub.url},
+        headers={"Content-Type": "application/x-www-form-urlencoded", "Origin": live_hub.url, "Cookie": cookies(page)},
     )
     assert again.status_code == 303
     assert posted() == [("me", "one\ntwo **three**")]

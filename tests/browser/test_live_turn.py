@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.fakes.model import FakeModel
-from tests.support.browser import Pages, axe_problems
+from tests.support.browser import Pages, axe_problems, cookies
 from tests.support.codex import CodexHome
 from tests.support.hub import HubProcess, Hubs
 
@@ -222,7 +222,9 @@ def test_a_form_that_is_sent_twice_hands_over_once(live_hub: HubProcess, codex_h
     page.get_by_role("button", name="Hand over").click()
     expect(page.get_by_role("region", name="Reply")).to_contain_text("echo: once")
 
-    again = live_hub.client.post("/dispatches/new", data=fields, headers={"Origin": live_hub.url})
+    again = live_hub.client.post(
+        "/dispatches/new", data=fields, headers={"Origin": live_hub.url, "Cookie": cookies(page)}
+    )
 
     assert again.headers["location"] == page.url.removeprefix(live_hub.url)
 

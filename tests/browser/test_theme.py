@@ -1,16 +1,22 @@
 """Light and dark."""
 
 import time
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Pages
+from tests.support.forms import post_form
 from tests.support.hub import HubProcess
 
 GROUND = "getComputedStyle(document.body).backgroundColor"
 LIGHT, DARK = "rgb(246, 247, 249)", "rgb(18, 21, 26)"
 YEAR_SEC = 31536000
+
+
+def theme_cookies(page: Page) -> list[Any]:
+    return [cookie for cookie in page.context.cookies() if cookie["name"] == "relay_theme"]
 
 
 def test_the_button_names_the_other_mode_and_the_choice_is_kept(shared_hub: HubProcess, page: Page) -> None:
@@ -26,8 +32,8 @@ def test_the_button_names_the_other_mode_and_the_choice_is_kept(shared_hub: HubP
     expect(to_light).to_be_focused()
     expect(to_dark).to_be_hidden()
     assert page.evaluate(GROUND) == DARK
-    [cookie] = page.context.cookies()
-    assert (cookie["name"], cookie["value"], cookie["path"], cookie["sameSite"]) == ("relay_theme", "dark", "/", "Lax")
+    [cookie] = theme_cookies(page)
+    assert (cookie["value"], cookie["path"], cookie["sameSite"]) == ("dark", "/", "Strict")
     assert cookie["expires"] == pytest.approx(time.time() + YEAR_SEC, abs=60)
     page.reload()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
@@ -47,7 +53,7 @@ def test_a_choice_can_be_taken_back(shared_hub: HubProcess, page: Page) -> None:
 
     expect(system).to_be_hidden()
     expect(page.get_by_role("button", name="Dark mode")).to_be_focused()
-    assert page.context.cookies() == []
+    assert theme_cookies(page) == []
     assert page.evaluate(GROUND) == LIGHT
     page.emulate_media(color_scheme="dark")
     assert page.evaluate(GROUND) == DARK
@@ -72,17 +78,16 @@ def test_the_theme_changes_without_script(shared_hub: HubProcess, new_page: Page
 
     expect(page).to_have_url(f"{shared_hub.url}/dispatches")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-    [cookie] = page.context.cookies()
-    assert (cookie["value"], cookie["path"], cookie["sameSite"]) == ("dark", "/", "Lax")
+    [cookie] = theme_cookies(page)
+    assert (cookie["value"], cookie["path"], cookie["sameSite"]) == ("dark", "/", "Strict")
     assert cookie["expires"] == pytest.approx(time.time() + YEAR_SEC, abs=60)
     page.get_by_role("button", name="System theme").click()
-    assert page.context.cookies() == []
+    assert theme_cookies(page) == []
 
 
 @pytest.mark.parametrize("referer", ["//evil.example/x", "https://evil.example//evil.example", "/\\evil.example", ""])
 def test_the_way_back_stays_on_the_hub(shared_hub: HubProcess, referer: str) -> None:
-    headers = {"Origin": shared_hub.url, "Referer": referer}
-    answer = shared_hub.client.post("/theme", data={"theme": "dark"}, headers=headers)
+    answer = post_form(shared_hub, "/theme", {"theme": "dark"}, Referer=referer)
 
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/")
@@ -90,6 +95,6 @@ def test_the_way_back_stays_on_the_hub(shared_hub: HubProcess, referer: str) -> 
 
 
 def test_a_theme_that_is_none_is_refused(shared_hub: HubProcess) -> None:
-    answer = shared_hub.client.post("/theme", data={"theme": "x"}, headers={"Origin": shared_hub.url})
+    answer = post_form(shared_hub, "/theme", {"theme": "x"})
 
     assert answer.status_code == 400

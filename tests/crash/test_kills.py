@@ -14,6 +14,7 @@ from tests.fakes.model import FakeModel
 from tests.support.codex import CodexHome
 from tests.support.hub import HubProcess, Hubs
 from tests.support.mcp import agent
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +106,26 @@ def test_a_turn_that_was_cut_off_is_reported_and_run_again_only_on_request(
     again = running.client.post(f"{path}/recover", json={}).json()
     assert (again["recoveryAction"], again["dispatchStatus"]) == ("rerun_turn", "succeeded")
     assert (again["replyText"], model.seen("careful")) == ("echo: careful", 2)
+
+
+def test_a_message_that_codex_has_stored_but_does_not_list_yet_is_not_sent_again(
+    hub: Hubs, codex_home: CodexHome, model: FakeModel
+) -> None:
+    running = hub(**codex_home.settings)
+    first = accept(running, codex_home, "first")
+    running.dispatch_when(first["dispatchId"])
+    with codex_home.listing_of_turns_as_now():
+        accepted = accept(running, codex_home, "[[gate work]] touchy", threadId=first["threadId"])
+        model.wait_at_gate("work")
+        running.kill()
+        (app_server,) = running.children
+        os.kill(app_server, signal.SIGKILL)
+        wait_until(lambda: not running.children, "the app-server is not gone")
+    running.start()
+    done = running.dispatch_when(accepted["dispatchId"])
+    model.release("work")
+    assert (done["dispatchStatus"], done["errorCode"]) == ("failed", "turn_interrupted")
+    assert model.seen("touchy") == 1
 
 
 def test_an_app_server_that_dies_is_noticed_at_once_and_its_thread_is_free(

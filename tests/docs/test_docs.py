@@ -18,7 +18,7 @@ from app.config import load
 from app.dispatch.recovery import Suggestion
 from app.errors import ErrorCode, HubError
 from app.main import create_app
-from app.models import TRANSITIONS, CallbackStatus, Dispatch
+from app.models import TRANSITIONS, ApprovalStatus, CallbackStatus, Dispatch
 from app.schemas import AcceptedOut, DispatchOut, MessageOut
 from app.settings import ENV_PREFIX, Settings
 from app.tools import catalog
@@ -213,6 +213,12 @@ def test_the_drawing_of_a_callback_shows_every_state() -> None:
     drawn = drawings(text_of("docs/lifecycle.md"))[1]
 
     assert {state for arrow in drawn for state in arrow} - {"[*]"} == {status.value for status in CallbackStatus}
+
+
+def test_the_drawing_of_an_approval_shows_every_state() -> None:
+    drawn = drawings(text_of("docs/lifecycle.md"))[2]
+
+    assert {state for arrow in drawn for state in arrow} - {"[*]"} == {status.value for status in ApprovalStatus}
 
 
 def test_every_suggestion_is_documented() -> None:

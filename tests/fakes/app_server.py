@@ -4,12 +4,15 @@ Directives in a message's text: `delay=<ms>` before the answer, and `mode=`
     fail         the turn fails: model exploded          interrupt  the turn ends interrupted
     noreply      it completes without a text             crash      the process exits with code 3
     commentary   two final answers, then commentary      hang_start turn/start is never answered
-    nophase      a message without a phase               approval   asks whether to run a command
+    nophase      a message without a phase               approval   asks something: `ask=` and a name of
+                                                                    `tests.fakes.questions` say what
     retry        an error that is retried, then success
 The reply is "echo: " and the last line of the message. How clients reach it: `tests.fakes.app_server_wire`.
 """
 
+import itertools
 import json
+import math
 import os
 import sys
 import threading
@@ -21,6 +24,7 @@ from typing import Any
 from tests.fakes.app_server_threads import Refusal, Threads
 from tests.fakes.app_server_wire import Caller, Client, serve
 from tests.fakes.codex import alive, directive, new_thread, replies, shared
+from tests.fakes.questions import asked
 
 
 class Server(Threads):
@@ -30,7 +34,9 @@ class Server(Threads):
         super().__init__(folder)
         self.clients: set[Client] = set()
         self.listeners: dict[str, set[Client]] = {}  # thread id -> who gets its items and questions
+        self.items: dict[tuple[str, str], dict[str, Any]] = {}  # what is under way, by thread and id
         self.questions: dict[str, dict[str, Any]] = {}  # thread id -> what waits for an answer
+        self.numbers = itertools.count(100)  # of questions, where no knob says another
         self.draining = threading.Event()
         self.answers: dict[Any, Any] = {}  # the client's answers to our questions
         self.answered = threading.Condition()
@@ -96,7 +102,12 @@ class Server(Threads):
             thread["owner"] = os.getpid()
             thread["unload"] = False
         self.listeners.setdefault(thread["id"], set()).add(caller.client)
-        caller.answer({"thread": self.view(thread)})
+        shown = self.view(thread)
+        if params.get("excludeTurns") is False and thread["turns"]:
+            under_way = [item for (owner, _), item in self.items.items() if owner == thread["id"]]
+            last = thread["turns"][-1]
+            shown["turns"] = [{**last, "items": [*last["items"], *under_way]}]
+        caller.answer({"thread": shown})
         if thread["id"] in self.questions:
             caller.client.send(self.questions[thread["id"]])
 
@@ -135,7 +146,7 @@ class Server(Threads):
         with shared(self.folder) as threads:
             threads[thread_id]["turns"].append(turn)
         if "mode=approval" in text and self.knob("approval_id") == "pending":
-            run["question"] = self.ask(caller.id, thread_id, turn["id"])
+            run["question"] = self.ask(caller.id, thread_id, turn["id"], text)
         worker = threading.Thread(target=self.run_turn, args=(thread_id, run), daemon=True)
         if self.knob("early_events"):
             worker.start()
@@ -170,7 +181,7 @@ class Server(Threads):
         if mode == "approval":
             question = run.get("question")
             decision = self.wait_for(
-                thread_id, question if question is not None else self.ask(None, thread_id, turn_id)
+                thread_id, run, question if question is not None else self.ask(None, thread_id, turn_id, text)
             )
         interrupted = run["interrupt"].wait(int(directive(text, "delay", "0")) / 1000)
         status, error = "completed", None
@@ -213,21 +224,34 @@ class Server(Threads):
         error = {"message": text, "codexErrorInfo": "other"}
         self.notify("error", thread_id, turnId=turn_id, error=error, willRetry=will_retry)
 
-    def ask(self, question_id: Any, thread_id: str, turn_id: str) -> Any:
-        """Ask for approval; without an id, with the one of the knob."""
-        question_id = self.knob("approval_id") if question_id is None else question_id
-        params = {"threadId": thread_id, "turnId": turn_id, "itemId": "c1", "command": "ls"}
-        question = {"id": question_id, "method": "item/commandExecution/requestApproval", "params": params}
+    def ask(self, question_id: Any, thread_id: str, turn_id: str, text: str) -> Any:
+        """Ask what the text says; without an id, with the one of the knob, or the next one."""
+        knob = self.knob("approval_id")
+        question_id = (next(self.numbers) if knob is None else knob) if question_id is None else question_id
+        method, params, item = asked(directive(text, "ask", "command"), {"threadId": thread_id, "turnId": turn_id})
+        if item is not None:
+            self.items[thread_id, item["id"]] = item
+            self.notify("item/started", thread_id, turnId=turn_id, item=item)
+        question = {"id": question_id, "method": method, "params": params}
         self.questions[thread_id] = question
         self.tell(self.listeners[thread_id], question)
         return question_id
 
-    def wait_for(self, thread_id: str, question_id: Any) -> str:
+    def wait_for(self, thread_id: str, run: dict[str, Any], question_id: Any) -> str:
+        """The answer; none where the turn is interrupted, or the question is taken back, before."""
+        deadline = time.monotonic() + self.knob("resolve_ms") / 1000 if self.knob("resolve_ms") else math.inf
         with self.answered:
-            self.answered.wait_for(lambda: question_id in self.answers)
-            answer = self.answers.pop(question_id)
+            while question_id not in self.answers:
+                if run["interrupt"].is_set() or time.monotonic() > deadline:
+                    break
+                self.answered.wait(0.01)
+            answer = self.answers.pop(question_id, None)
         del self.questions[thread_id]
-        return f" [{answer.get('decision') or answer.get('message')}]"
+        self.notify("serverRequest/resolved", thread_id, requestId=question_id)
+        if answer is None:
+            return ""
+        simple = answer.get("decision") or answer.get("message")
+        return f" [{simple or json.dumps(answer, sort_keys=True)}]"
 
     def release(self, thread_id: str) -> None:
         with shared(self.folder) as threads:

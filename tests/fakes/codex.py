@@ -33,7 +33,8 @@ KNOBS: dict[str, Any] = {
     "refuse_rename": False,
     "active_writer": False,  # thread/resume is refused
     "never_answer": [],  # methods
-    "approval_id": 0,  # of the server's question; "pending": that of turn/start, still unanswered
+    "approval_id": None,  # of the server's questions; None: numbers; "pending": that of turn/start, still unanswered
+    "resolve_ms": 0,  # after which the server takes its question back; 0: never
     "late_start_ms": 0,  # between the answer to turn/start and turn/started
     "early_events": False,  # the turn's notifications precede the answer to turn/start
 }

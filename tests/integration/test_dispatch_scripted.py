@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def accept(hub: HubProcess, thread_id: str, message: str, **more: Any) -> str:
 async def test_the_reply_is_the_final_answer_whatever_is_said_around_it(
     start: Start, mode: str, reply: str | None
 ) -> None:
-    hub, fake, thread_id = start({"approval_id": "pending"})
+    hub, fake, thread_id = start({"approval_id": "pending"}, codex_approval="never")
     async with agent(hub) as claude:
         answer = await claude.call("relay_send_wait", threadId=thread_id, message=f"x mode={mode}", timeoutSec=20)
     if reply is not None:
@@ -194,3 +195,16 @@ async def test_trust_that_was_withdrawn_while_a_dispatch_waited_stops_it(start: 
     fake.set(trusted=[], active_writer=False)
     assert hub.dispatch_when(dispatch_id, values=["failed"])["errorCode"] == "project_untrusted"
     assert fake.received("turn/start") == []
+
+
+def test_a_request_that_the_stop_cuts_off_is_told_so(start: Start) -> None:
+    hub, fake, thread_id = start()
+    fake.set(never_answer=["thread/read"])
+    body = {"projectId": "/srv/p", "threadId": thread_id, "message": "late"}
+    with ThreadPoolExecutor(1) as askers:
+        asked = askers.submit(hub.client.post, "/api/dispatches", json=body)
+        wait_until(lambda: fake.received("thread/read"), "Codex was not asked")
+        hub.stop()
+        answer = asked.result()
+    assert (answer.status_code, answer.json()["code"]) == (503, "hub_stopping")
+    assert "Traceback" not in hub.log

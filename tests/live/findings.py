@@ -108,7 +108,7 @@ def _order(scene: Scene, order: Order, row: dict[str, Any], turns: Mapping[str, 
         yield f"stands {len(mine)} times in its thread"
     if row["dispatchStatus"] == "failed" and (completed := [turn for turn in mine if turn.status == "completed"]):
         yield f"failed with {row['errorCode']}, but its turn completed with {completed[0].reply!r}"
-    if not mine:
+    if not mine and row["errorCode"] != "app_server_unavailable":
         yield f"is {row['dispatchStatus']} {row['errorCode']}, but its message is not in its thread"
 
 

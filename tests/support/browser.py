@@ -23,11 +23,11 @@ WAIT_MS = 10_000
 
 
 @contextmanager
-def running_browser() -> Iterator[Browser]:
-    """Chromium for the length of a block."""
+def running_browser(*flags: str) -> Iterator[Browser]:
+    """Chromium for the length of a block, with more flags where a test needs them."""
     program = find_program("chromium", "chromium-browser", "google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
@@ -71,6 +71,11 @@ class Pages:
         for context in self._contexts:
             context.close()
         assert not self.problems, "\n".join(self.problems)
+
+
+def cookies(page: Page) -> str:
+    """The cookies of a page, as a browser sends them."""
+    return "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in page.context.cookies(page.url))
 
 
 def axe_problems(page: Page, *rules: str) -> list[str]:

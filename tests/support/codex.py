@@ -1,7 +1,10 @@
 """A throw-away Codex home that knows only the fake model and the projects of the test."""
 
 import json
+import sqlite3
 import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.support.processes import Finished, base_environ, run
@@ -78,6 +81,17 @@ class CodexHome:
     def add_mcp_server(self, name: str, url: str) -> None:
         """Let threads of this home use an MCP server."""
         self.append(f'[mcp_servers.{name}]\nurl = "{url}"\n')
+
+    @contextmanager
+    def listing_of_turns_as_now(self) -> Iterator[None]:
+        """Afterwards Codex's listing of turns is as it was before: it is made from the threads' files, and a Codex that
+        is killed leaves it behind them."""
+        listing, kept = self.path / "thread_history_1.sqlite", self.path / "kept.sqlite"
+        with closing(sqlite3.connect(listing)) as now, closing(sqlite3.connect(kept)) as copy:
+            now.backup(copy)
+        yield
+        with closing(sqlite3.connect(kept)) as copy, closing(sqlite3.connect(listing)) as now:
+            copy.backup(now)
 
     def append(self, toml: str) -> None:
         """Add tables to config.toml."""

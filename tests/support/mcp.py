@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx2
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from tests.support.hub import HubProcess
 
@@ -40,6 +42,10 @@ class Agent:
 
 
 @asynccontextmanager
-async def agent(hub: HubProcess, era: str = "2026-07-28") -> AsyncIterator[Agent]:
-    async with Client(f"{hub.url}/mcp", mode=era) as client:
+async def agent(hub: HubProcess, era: str = "2026-07-28", token: str | None = None) -> AsyncIterator[Agent]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=60) as http,
+        Client(streamable_http_client(f"{hub.url}/mcp", http_client=http), mode=era) as client,
+    ):
         yield Agent(client)

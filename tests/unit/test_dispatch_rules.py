@@ -42,7 +42,7 @@ ANSWER = {"type": "agentMessage", "text": "done", "phase": "final_answer"}
     ("found", "writer", "action", "status", "code"),
     [
         (None, Writer.NOBODY, Action.SEND, None, None),
-        (None, Writer.ELSEWHERE, Action.SEND, None, None),
+        (None, Writer.ELSEWHERE, Action.WAIT, None, None),
         (turn("completed", ANSWER), Writer.NOBODY, Action.FINISH, STATUS.SUCCEEDED, None),
         (turn("completed"), Writer.NOBODY, Action.FINISH, STATUS.FAILED, "reply_missing"),
         (turn("failed", error="boom"), Writer.NOBODY, Action.FINISH, STATUS.FAILED, "target_turn_failed"),
@@ -129,7 +129,7 @@ def test_what_failed_goes_on_only_by_being_sent_again() -> None:
 
 @given(st.text())
 def test_a_request_reaches_the_thread_to_the_letter(message: str) -> None:
-    text = envelopes.delegated(message, "")
+    text = envelopes.delegated(dispatch(message=message), "")
     assert text.startswith("[Codex Thread Relay]\n")
     assert text.endswith(f"\n\nDelegated request:\n{message}")
 

@@ -14,16 +14,18 @@ class DatabaseTooNew(CannotStart):
     """The database was written by a newer Relay Hub."""
 
 
+def is_current(engine: Engine) -> bool:
+    """Whether there is nothing to change."""
+    return _revision(engine) == HEAD
+
+
 def upgrade(engine: Engine) -> None:
     """Bring the database to HEAD.
 
     Raises:
         DatabaseTooNew: its revision is unknown to this code.
     """
-    with engine.connect() as connection:
-        known = inspect(connection).has_table("alembic_version")
-        query = text("SELECT version_num FROM alembic_version")
-        revision = connection.execute(query).scalar() if known else None
+    revision = _revision(engine)
     if revision == HEAD:
         return
 
@@ -49,3 +51,11 @@ def upgrade(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(8010)"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return revision

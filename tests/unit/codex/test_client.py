@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 
 from app import __version__
-from app.codex.client import CodexClient, decline
+from app.codex.client import CodexClient
 from app.codex.jsonrpc import METHOD_NOT_FOUND, RpcError
+from app.codex.limits import Limits
 from app.codex.pool import Pool
 from app.codex.projects import trusted_projects
 from app.codex.protocol import TurnLog
+from app.codex.questions import Question, decline
 from app.errors import AppServerUnavailable, InternalError, TargetBusy, TargetTurnFailed, ThreadNotFound
 from app.settings import Settings
 from tests.fakes.codex import FakeCodex
 
 pytestmark = pytest.mark.anyio
+
+LIMITS = Limits("read-only", "on-request")
 
 
 async def run_turn(client: CodexClient, thread_id: str, text: str) -> TurnLog:
@@ -32,7 +36,7 @@ async def run_turn(client: CodexClient, thread_id: str, text: str) -> TurnLog:
 
 
 async def new_thread(client: CodexClient) -> str:
-    thread = await client.start_thread("/srv/p", "workspace-write")
+    thread = await client.start_thread("/srv/p", LIMITS)
     await client.name_thread(thread.id, "worker")
     return thread.id
 
@@ -69,7 +73,12 @@ async def test_a_thread_is_started_in_its_folder_and_named(client: CodexClient, 
     thread_id = await new_thread(client)
     thread = await client.thread(thread_id)
     assert (thread.cwd, thread.name, thread.status) == ("/srv/p", "worker", "idle")
-    assert fake.received("thread/start")[0]["params"] == {"cwd": "/srv/p", "sandbox": "workspace-write"}
+    assert fake.received("thread/start")[0]["params"] == {
+        "cwd": "/srv/p",
+        "sandbox": "read-only",
+        "approvalPolicy": "on-request",
+        "approvalsReviewer": "user",
+    }
 
 
 @pytest.mark.parametrize(
@@ -110,8 +119,8 @@ async def test_a_question_is_declined_whatever_its_id(
 
 
 async def test_the_answers_may_come_from_outside(make_settings: Callable[..., Settings]) -> None:
-    async def accept(method: str, params: dict[str, Any]) -> dict[str, Any]:
-        return {"decision": "accept" if params["command"] == "ls" else "decline"}
+    async def accept(question: Question) -> dict[str, Any]:
+        return {"decision": "accept" if question.params["command"] == "ls" else "decline"}
 
     pool = Pool(make_settings(), accept)
     client = await pool.client()
@@ -121,12 +130,15 @@ async def test_the_answers_may_come_from_outside(make_settings: Callable[..., Se
 
 
 async def test_every_known_question_has_its_form_of_no() -> None:
-    assert await decline("item/fileChange/requestApproval", {}) == {"decision": "decline"}
-    assert await decline("item/tool/requestUserInput", {}) == {"answers": {}}
-    assert (await decline("mcpServer/elicitation/request", {}))["action"] == "decline"
-    assert await decline("item/permissions/requestApproval", {}) == {"permissions": {}, "scope": "turn"}
+    for method, no in (
+        ("item/fileChange/requestApproval", {"decision": "decline"}),
+        ("item/tool/requestUserInput", {"answers": {}}),
+        ("mcpServer/elicitation/request", {"action": "decline", "content": None, "_meta": None}),
+        ("item/permissions/requestApproval", {"permissions": {}, "scope": "turn"}),
+    ):
+        assert await decline(Question(0, method, {})) == no
     with pytest.raises(RpcError) as caught:
-        await decline("item/tool/call", {})
+        await decline(Question(0, "item/tool/call", {}))
     assert caught.value.code == METHOD_NOT_FOUND
 
 
@@ -217,7 +229,7 @@ async def test_a_thread_that_was_let_go_is_free_for_another_codex(
     with pytest.raises(TargetBusy):
         await other.resume(thread_id)
     await client.unsubscribe(thread_id)
-    assert (await other.resume(thread_id, "read-only")).id == thread_id
+    assert (await other.resume(thread_id, LIMITS)).id == thread_id
     await other_pool.aclose()
 
 
@@ -229,7 +241,7 @@ async def test_threads_that_are_not_there_are_not_found(client: CodexClient) -> 
 
 async def test_a_refusal_without_a_name_keeps_its_text(client: CodexClient, fake: FakeCodex) -> None:
     fake.set(refuse_rename=True)
-    thread = await client.start_thread("/srv/p", "read-only")
+    thread = await client.start_thread("/srv/p", LIMITS)
     with pytest.raises(InternalError, match="the name is taken"):
         await client.name_thread(thread.id, "x")
 

@@ -16,13 +16,17 @@ from app.codex import detached, launch, leftovers, output
 from app.codex.address import listening
 from app.codex.client import CodexClient
 from app.codex.detached import gone
+from app.codex.limits import Limits
 from app.codex.pool import Pool
 from app.codex.protocol import TurnLog
+from app.codex.questions import Question
 from app.errors import AppServerUnavailable
 from app.settings import Settings
 from tests.fakes.codex import FakeCodex
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform == "win32", reason="sockets of POSIX")]
+
+LIMITS = Limits("read-only", "on-request")
 
 MakeSettings = Callable[..., Settings]
 Open = Callable[..., Pool]
@@ -56,7 +60,7 @@ async def leave(client: CodexClient) -> None:
 
 async def begin_turn(client: CodexClient, text: str) -> tuple[str, TurnLog]:
     """A turn that has begun, in a thread of its own."""
-    thread_id = (await client.start_thread("/srv/p", "read-only")).id
+    thread_id = (await client.start_thread("/srv/p", LIMITS)).id
     await client.name_thread(thread_id, "worker")
     with client.watch(thread_id) as watch:
         log = TurnLog("d/1", await client.start_turn(thread_id, text, "d/1"))
@@ -92,12 +96,12 @@ async def test_who_comes_next_finds_it_and_gets_the_rest_of_the_turn(hub: Open, 
 async def test_a_question_that_waits_is_asked_again(hub: Open) -> None:
     asked = asyncio.Event()
 
-    async def never(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def never(question: Question) -> dict[str, Any]:
         asked.set()
         await asyncio.Event().wait()
         raise AssertionError
 
-    async def accept(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def accept(question: Question) -> dict[str, Any]:
         return {"decision": "accept"}
 
     first = await hub(never).client()
@@ -110,7 +114,7 @@ async def test_a_question_that_waits_is_asked_again(hub: Open) -> None:
 
 async def test_two_that_start_together_share_one(hub: Open, fake: FakeCodex) -> None:
     first, second = await asyncio.gather(hub().client(), hub().client())
-    thread_id = (await first.start_thread("/srv/p", "read-only")).id
+    thread_id = (await first.start_thread("/srv/p", LIMITS)).id
     assert thread_id in await second.loaded()
     await first.unsubscribe(thread_id)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.codex.jsonrpc import METHOD_NOT_FOUND, Connection, ConnectionClosed, RequestTimedOut, RpcError
+from app.codex.jsonrpc import METHOD_NOT_FOUND, Connection, ConnectionClosed, NoReply, RequestTimedOut, RpcError
 
 pytestmark = pytest.mark.anyio
 
@@ -40,11 +40,13 @@ class Wire:
     async def hear(self) -> dict[str, Any]:
         return await asyncio.wait_for(self.sent.get(), 5)
 
-    async def handle(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def handle(self, request_id: Any, method: str, params: dict[str, Any]) -> dict[str, Any]:
         match method:
             case "slow":
                 await self.release.wait()
                 return {"done": True}
+            case "settled":
+                raise NoReply
             case "broken":
                 raise ValueError("oops")
         raise RpcError(METHOD_NOT_FOUND, f"{method}?")
@@ -98,6 +100,12 @@ async def test_a_slow_handler_does_not_hold_up_the_read_loop(wire: Wire, connect
     assert await request == {}
     wire.release.set()
     assert await wire.hear() == {"id": 0, "result": {"done": True}}
+
+
+async def test_a_request_whose_answer_nobody_waits_for_gets_none(wire: Wire, connection: Connection) -> None:
+    wire.say({"id": 0, "method": "settled"})
+    wire.say({"id": 1, "method": "broken"})
+    assert (await wire.hear())["id"] == 1
 
 
 async def test_a_handler_that_fails_still_answers(wire: Wire, connection: Connection) -> None:

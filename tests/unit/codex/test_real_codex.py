@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from app.codex.client import CodexClient
+from app.codex.limits import Limits
 from app.codex.pool import Pool
 from app.codex.process import AppServerProcess
 from app.codex.projects import belongs, trusted_projects
 from app.codex.protocol import TurnLog
+from app.codex.questions import Question
 from app.errors import TargetBusy, ThreadNotFound
 from app.settings import Settings
 from tests.fakes.model import FakeModel
@@ -21,12 +23,13 @@ from tests.support.codex import CodexHome
 
 pytestmark = pytest.mark.anyio
 
-SANDBOX = "workspace-write"
+LIMITS = Limits("workspace-write", "never")
 HUB = """
 import asyncio, sys
 from pathlib import Path
 from app.codex.process import AppServerProcess
 from app.codex.client import CodexClient
+from app.codex.limits import Limits
 from app.settings import Settings
 
 async def main():
@@ -34,7 +37,7 @@ async def main():
     process = await AppServerProcess.spawn(settings)
     client = CodexClient(process, settings)
     await client.initialize()
-    thread = await client.start_thread(sys.argv[3], "workspace-write")
+    thread = await client.start_thread(sys.argv[3], Limits("workspace-write", "never"))
     await client.name_thread(thread.id, "left behind")
     print(process.pid, thread.id, flush=True)
     await asyncio.Event().wait()
@@ -44,7 +47,7 @@ asyncio.run(main())
 
 
 async def new_thread(client: CodexClient, home: CodexHome, name: str = "worker") -> str:
-    thread = await client.start_thread(str(home.project), SANDBOX)
+    thread = await client.start_thread(str(home.project), LIMITS)
     await client.name_thread(thread.id, name)
     return thread.id
 
@@ -80,7 +83,7 @@ async def test_codex_takes_our_arguments_with_and_without_a_relay_server(
     config = await client.config()
     assert config["approval_policy"] == "never"
     assert config["mcp_servers"]["relay"]["enabled"] is False
-    assert (await client.start_thread(str(codex_home.project), SANDBOX)).id
+    assert (await client.start_thread(str(codex_home.project), LIMITS)).id
     await pool.aclose()
 
 
@@ -143,7 +146,7 @@ async def test_a_thread_that_was_let_go_can_be_resumed_at_once_again_and_again(
     thread_id = await new_thread(real_client, codex_home)
     for number in range(8):
         await real_client.unsubscribe(thread_id)
-        await real_client.resume(thread_id, SANDBOX)
+        await real_client.resume(thread_id, LIMITS)
         assert (await run_turn(real_client, thread_id, f"hello {number}")).result.succeeded
 
 
@@ -176,7 +179,7 @@ async def test_a_named_thread_that_was_never_used_survives_a_restart_and_is_list
     assert (await client.thread(thread_id)).name == "worker"
     assert await client.turns(thread_id) == []
     assert await client.threads() == []
-    await client.resume(thread_id, SANDBOX)
+    await client.resume(thread_id, LIMITS)
     assert (await run_turn(client, thread_id, "first")).result.succeeded
     assert [thread.id for thread in await client.threads(str(codex_home.project))] == [thread_id]
     await pool.aclose()
@@ -212,24 +215,24 @@ async def test_a_question_that_waits_is_asked_again_of_who_comes_next(
     real_settings: Settings, codex_home: CodexHome, short_path: Path
 ) -> None:
     socket = short_path / "given.sock"
-    asking = ("-c", 'approval_policy="on-request"', "-c", 'model="gpt-6.1-sol"')
-    arguments = ("app-server", *asking, "--listen", f"unix://{socket}")
+    arguments = ("app-server", "-c", 'model="gpt-6.1-sol"', "--listen", f"unix://{socket}")
     settings = real_settings.model_copy(update={"codex_args": arguments})
-    questions: asyncio.Queue[str] = asyncio.Queue()
+    questions: asyncio.Queue[Question] = asyncio.Queue()
 
-    async def never(method: str, params: dict[str, Any]) -> dict[str, Any]:
-        questions.put_nowait(method)
+    async def never(question: Question) -> dict[str, Any]:
+        questions.put_nowait(question)
         return await asyncio.Future()
 
-    async def accept(method: str, params: dict[str, Any]) -> dict[str, Any]:
-        questions.put_nowait(method)
+    async def accept(question: Question) -> dict[str, Any]:
+        questions.put_nowait(question)
         return {"decision": "accept"}
 
     first = await Pool(settings, never).client()
-    thread_id = (await first.start_thread(str(codex_home.project), "read-only")).id
+    thread_id = (await first.start_thread(str(codex_home.project), Limits("read-only", "on-request"))).id
     log = TurnLog("d/1", await first.start_turn(thread_id, "[[patch asked yes]]", "d/1"))
     async with asyncio.timeout(20):
-        assert await questions.get() == "item/fileChange/requestApproval"
+        asked = await questions.get()
+    assert asked.method == "item/fileChange/requestApproval"
     await first.aclose()
     pool = Pool(settings, accept)
     second = await pool.client()
@@ -238,7 +241,12 @@ async def test_a_question_that_waits_is_asked_again_of_who_comes_next(
         async with asyncio.timeout(20):
             while not log.completed:
                 log.feed(await anext(watch))
-    assert questions.get_nowait() == "item/fileChange/requestApproval"
+    again = questions.get_nowait()
+    assert (again.id, again.method, again.params) == (asked.id, asked.method, asked.params)
+    # What is to be changed was told before this connection; it is found all the same.
+    assert asked.item
+    assert again.item
+    assert again.item["changes"] == asked.item["changes"]
     assert (codex_home.project / "asked").exists()
     await pool.aclose()
     assert not socket.exists()

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from app.hub import Hub
-from app.models import Dispatch, DispatchStatus, Lease, Origin, Outcome, TurnItem
+from app.models import LOCAL, Dispatch, DispatchStatus, Lease, Origin, Outcome, TurnItem
+from app.security.limits import Streams
 from app.sse import EventStream, Feed, event
 from app.storage import claims, dispatches, leases, messages
 from app.ui.filter import Filter
@@ -26,7 +27,8 @@ class Reader:
         self._events: list[str] = []
         self._rest = ""
         self.left = asyncio.Event()
-        self.stream = asyncio.create_task(EventStream(hub.bus, feed)({"type": "http"}, self._receive, self._bodies.put))
+        scope = {"type": "http", "streams": Streams(1)}
+        self.stream = asyncio.create_task(EventStream(hub.bus, feed)(scope, self._receive, self._bodies.put))
 
     async def _receive(self) -> dict[str, Any]:
         await self.left.wait()
@@ -101,7 +103,7 @@ def reader_of_channel(hub: Hub, after: int, name: str = "proj-x") -> Reader:
 
 
 async def say(hub: Hub, text: str, target: str = "proj-x") -> str:
-    return str((await hub.chat.post(target=target, sender="claude", text=text, source="mcp")).id)
+    return str((await hub.chat.post(target=target, sender="claude", text=text, source="mcp", principal=LOCAL)).id)
 
 
 async def accept(hub: Hub, project_id: str = "/project") -> Dispatch:

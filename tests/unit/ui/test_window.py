@@ -4,6 +4,7 @@ import pytest
 
 from app.errors import BadRequest
 from app.hub import Hub
+from app.models import LOCAL
 from app.ui import window as module
 from app.ui.window import window
 
@@ -19,8 +20,8 @@ async def fill(hub: Hub, count: int) -> list[int]:
     """Messages of the channel, with others between them."""
     ids = []
     for _ in range(count):
-        await hub.chat.post(target="other", sender="claude", text="x", source="mcp")
-        ids.append((await hub.chat.post(target="proj-x", sender="claude", text="x", source="mcp")).id)
+        await hub.chat.post(target="other", sender="claude", text="x", source="mcp", principal=LOCAL)
+        ids.append((await hub.chat.post(target="proj-x", sender="claude", text="x", source="mcp", principal=LOCAL)).id)
     return ids
 
 

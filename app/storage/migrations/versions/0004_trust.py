@@ -12,6 +12,8 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("message", sa.Column("badge", sa.String(length=16), nullable=True))
     op.add_column("dispatch", sa.Column("requested_by", sa.String(), nullable=True))
+    op.add_column("dispatch", sa.Column("requested_badge", sa.String(length=16), nullable=True))
+    op.add_column("dispatch", sa.Column("caller_dispatch_id", sa.String(), nullable=True))
     op.add_column("dispatch", sa.Column("chain_id", sa.String(), nullable=True))
     _partial("ix_dispatch_chain", "dispatch", ["chain_id", "accepted_at"], "chain_id IS NOT NULL")
     op.create_index("ix_dispatch_home_accepted", "dispatch", ["home", "accepted_at"])
@@ -45,6 +47,7 @@ def upgrade() -> None:
         sa.Column("thread_id", sa.String(), nullable=False),
         sa.Column("turn_id", sa.String(), nullable=False),
         sa.Column("item_id", sa.String(), nullable=False),
+        sa.Column("request_id", sa.String(), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("asked", sa.Text(), nullable=False),
         sa.Column("digest", sa.String(), nullable=False),
@@ -55,7 +58,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.Column("answered_at", sa.Float(), nullable=True),
         sa.Column("used_at", sa.Float(), nullable=True),
-        sa.ForeignKeyConstraint(["dispatch_id"], ["dispatch.id"]),
+        sa.ForeignKeyConstraint(["dispatch_id"], ["dispatch.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
     )
     _partial("ix_approval_pending", "approval", ["home", "created_at"], "status = 'pending'")
@@ -70,6 +73,7 @@ def upgrade() -> None:
         sa.Column("resumed_by", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("key"),
     )
+    _partial("ix_pause_now", "pause", ["paused_at"], "resumed_at IS NULL")
 
 
 def _partial(name: str, table: str, columns: list[str], where: str) -> None:
