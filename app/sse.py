@@ -47,13 +47,14 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, bus: Bus, feed: Feed, last: bytes = b"") -> None:
-        """`last` is sent when the hub stops."""
+    def __init__(self, bus: Bus, feed: Feed, *, alive: bytes = b": still here\n\n", last: bytes = b"") -> None:
+        """`alive` is sent when there was nothing else to say for LOOK_AGAIN_SEC, `last` when the hub stops."""
         # Proxies that gather an answer before they pass it on would silence a stream.
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._bus = bus
         self._feed = feed
+        self._alive = alive
         self._last = last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +79,7 @@ class EventStream(Response):
                         silent = False
                         await _send(send, news)
                     if silent:
-                        await _send(send, b": still here\n\n")
+                        await _send(send, self._alive)
                     await hints.wait()
             except BusClosed:
                 await _send(send, self._last, more=False)

@@ -18,6 +18,8 @@ from app.ui.render import Renderer
 from app.ui.story import stamp, story
 
 BATCH = 100
+ALIVE = event("alive", "1")
+"""A page that hears nothing for long gives its connection up."""
 STOPPING = event("stopping", "1")
 """The last a page hears of a hub that stops; it says so and waits for the next one."""
 KEPT_EVENTS = 500
@@ -202,7 +204,7 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
     shared = LiveChannels(hub, renderer)
 
     def answer(feed: Feed) -> EventStream:
-        return EventStream(hub.bus, WithPending(hub, feed), last=STOPPING)
+        return EventStream(hub.bus, WithPending(hub, feed), alive=ALIVE, last=STOPPING)
 
     @router.get("/channels/{name:path}")
     async def channel(request: Request, name: str) -> EventStream:

@@ -2,11 +2,15 @@
 import { morph } from "./morph.js";
 
 const AGAIN_MS = 3000;
+// A hub says every 15 seconds that it is there.
+const SILENT_MS = 40000;
+const LOOK_MS = 5000;
 // Every page has a stream: its own, or one that tells only how many questions wait.
 const place = document.querySelector("main[data-live]") ?? document.querySelector("[data-live]");
 const messages = document.getElementById("messages");
 const waiting = [];
 let source;
+let heardAt;
 
 function piece(html) {
   const template = document.createElement("template");
@@ -44,17 +48,27 @@ function replace({ data, lastEventId }) {
   dispatchEvent(new Event("replaced"));
 }
 
+function tell(detail) {
+  dispatchEvent(new CustomEvent("stream", { detail }));
+}
+
 function open() {
   if (source) return;
-  const tell = (detail) => dispatchEvent(new CustomEvent("stream", { detail }));
+  heardAt = Date.now();
   const address = new URL(place.dataset.live, location);
   address.searchParams.set("after", messages?.lastElementChild?.dataset.id ?? place.dataset.after ?? 0);
   source = new EventSource(address);
-  source.addEventListener("open", () => tell("open"));
-  source.addEventListener("message", append);
-  source.addEventListener("replace", replace);
-  source.addEventListener("pending", ({ data }) => dispatchEvent(new CustomEvent("pending", { detail: Number(data) })));
-  source.addEventListener("stopping", () => tell("stopping"));
+  const hear = (name, take) =>
+    source.addEventListener(name, (event) => {
+      heardAt = Date.now();
+      take(event);
+    });
+  hear("open", () => tell("open"));
+  hear("alive", () => {});
+  hear("message", append);
+  hear("replace", replace);
+  hear("pending", ({ data }) => dispatchEvent(new CustomEvent("pending", { detail: Number(data) })));
+  hear("stopping", () => tell("stopping"));
   source.addEventListener("error", () => {
     tell("error");
     // After an answer that is not a stream the browser gives up; a hub behind a proxy may only be starting.
@@ -81,7 +95,15 @@ function renew() {
   open();
 }
 
+// A hub that hangs keeps its connections.
+function listen() {
+  if (!source || Date.now() - heardAt < SILENT_MS) return;
+  tell("error");
+  renew();
+}
+
 if (place) {
+  setInterval(listen, LOOK_MS);
   addEventListener("attend", open);
   addEventListener("online", renew);
   addEventListener("offline", renew);

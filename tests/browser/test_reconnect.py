@@ -1,5 +1,6 @@
 """A page outlives the hub that sent it, and says how it stands."""
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -94,6 +95,22 @@ def test_a_page_that_gets_no_answer_for_long_says_so(
 
     expect(page.get_by_text("The hub does not answer. Reconnecting…")).to_be_visible()
     forgive("net::ERR_")
+
+
+def test_a_page_notices_a_hub_that_hangs_and_when_it_goes_on(
+    live_hub: HubProcess, place: str, post: Post, page: Page
+) -> None:
+    page.clock.install()
+    page.goto(f"{live_hub.url}/channels/{place}")
+    expect(page.get_by_text("This channel does not exist yet.")).to_be_visible()
+
+    live_hub.signal(signal.SIGSTOP)
+    page.clock.fast_forward(46_000)
+    expect(page.get_by_text("Reconnecting…")).to_be_visible()
+    live_hub.signal(signal.SIGCONT)
+
+    expect(page.get_by_text("Connected again.")).to_be_visible()
+    expect(page.locator(f"#m{post('it goes on')}")).to_be_visible()
 
 
 def test_a_page_whose_network_was_cut_catches_up(
