@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
@@ -219,6 +218,15 @@ def stream(hub: HubProcess, stack: ExitStack, target: str) -> Wire:
     return connection
 
 
+def opened(hub: HubProcess, stack: ExitStack, target: str) -> None:
+    """One that stays open, as soon as those of an earlier test have ended."""
+
+    def is_open() -> bool:
+        return stream(hub, stack, target).answer().status == 200
+
+    wait_until(is_open, "no stream is free")
+
+
 @pytest.mark.parametrize(
     "target",
     ["/live/channels/c", "/live/dispatches", "/api/events", "/api/messages?target=quiet&wait=60"],
@@ -226,7 +234,7 @@ def stream(hub: HubProcess, stack: ExitStack, target: str) -> Wire:
 def test_streams_and_long_polls_are_bounded(tight_hub: HubProcess, target: str) -> None:
     with ExitStack() as stack:
         for kind in ("/live/channels/c", "/live/dispatches", "/api/events", "/api/events"):
-            assert stream(tight_hub, stack, kind).answer().status == 200
+            opened(tight_hub, stack, kind)
         refused = stream(tight_hub, stack, target).answer()
         assert (refused.status, refused.json["code"]) == (429, "rate_limited")
         assert refused.json["details"]["setting"] == "max_streams"
@@ -246,25 +254,24 @@ def test_streams_and_long_polls_are_bounded(tight_hub: HubProcess, target: str) 
 async def test_waits_inside_mcp_calls_are_bounded_and_posts_are_not(tight_hub: HubProcess, channel: str) -> None:
     with ExitStack() as stack:
         for _ in range(MOST_STREAMS):
-            assert stream(tight_hub, stack, "/api/events").answer().status == 200
+            opened(tight_hub, stack, "/api/events")
         async with agent(tight_hub) as claude:
             error = await claude.fail("wait_for_messages", target=channel, reader="claude", timeout_sec=5)
             assert (error["relayCode"], error["setting"], error["retryable"]) == ("rate_limited", "max_streams", True)
             assert (await claude.call("post_message", target=channel, sender="claude", text="t"))["ok"]
 
 
-def test_a_long_poll_counts_while_it_waits(tight_hub: HubProcess, channel: str) -> None:
-    with ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+def test_a_long_poll_counts_while_it_waits(hub: Hubs, channel: str) -> None:
+    running = hub(max_streams=MOST_STREAMS)
+    with ExitStack() as stack:
         # First, so that no question of ours takes its place.
-        poll = stream(tight_hub, stack, f"/api/messages?target={channel}&wait=60")
+        poll = stream(running, stack, f"/api/messages?target={channel}&wait=60")
         for _ in range(MOST_STREAMS - 1):
-            assert stream(tight_hub, stack, "/api/events").answer().status == 200
+            opened(running, stack, "/api/events")
         shortest = "GET /api/messages?wait=0.01 HTTP/1.1"
-        wait_until(lambda: ask(tight_hub, first=shortest).status == 429, "it never counted")
-        posted = thread.submit(
-            tight_hub.client.post, "/api/messages", json={"target": channel, "sender": "s", "text": "the news"}
-        )
-        assert posted.result().status_code == 201
+        wait_until(lambda: ask(running, first=shortest).status == 429, "it never counted")
+        message = {"target": channel, "sender": "s", "text": "the news"}
+        assert running.client.post("/api/messages", json=message).status_code == 201
         assert b"the news" in poll.answer().body
 
 
