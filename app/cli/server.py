@@ -17,6 +17,7 @@ from app.cli.console import OneLineFormatter
 from app.cli.protocol import Bounded, OnH11
 from app.errors import CannotStart, HubStopping
 from app.main import create_app
+from app.security.tokens import NOTHING
 from app.settings import Settings
 
 LOOK_TICKS = 10
@@ -47,7 +48,9 @@ class Server(uvicorn.Server):
                 "If another program has the port, choose one with --port."
             ) from None
         port = self.servers[0].sockets[0].getsockname()[1]
-        print(_welcome(self.config.host, port), flush=True)  # noqa: T201 - this is the command's output
+        everybody = await self._app.state.hub.principals.look(NOTHING)
+        welcome = _welcome(self.config.host, port, needs_token=not everybody.is_admitted)
+        print(welcome, flush=True)  # noqa: T201 - this is the command's output
 
     async def on_tick(self, counter: int) -> bool:
         if counter % LOOK_TICKS == 0:
@@ -131,7 +134,12 @@ def _failing_quietly(app: FastAPI) -> ASGIApp:
     return wrapped
 
 
-def _welcome(host: str, port: int) -> str:
+def _welcome(host: str, port: int, *, needs_token: bool) -> str:
+    claude, codex, hint = "", "", ""
+    if needs_token:
+        claude = ' --header "Authorization: Bearer $RELAY_HUB_TOKEN"'
+        codex = " --bearer-token-env-var RELAY_HUB_TOKEN"
+        hint = "\nThis hub wants to know who calls: relay-hub token create NAME [--human] makes a token.\n"
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     return f"""
 Relay Hub is listening on {url}
@@ -142,6 +150,6 @@ Relay Hub is listening on {url}
 
 Register it once:
 
-  claude mcp add --transport http relay {url}/mcp
-  codex mcp add relay --url {url}/mcp
-"""
+  claude mcp add --transport http relay {url}/mcp{claude}
+  codex mcp add relay --url {url}/mcp{codex}
+{hint}"""

@@ -448,3 +448,14 @@ async def test_a_write_that_nobody_has_named_is_refused_even_to_the_owner() -> N
         assert served == []
         # What has no route gets the app's own answer.
         assert (await client.post("/nothing")).text == "done"
+
+
+def test_a_hub_with_tokens_says_at_its_start_how_to_come_in(hub: Hubs) -> None:
+    running = hub()
+    assert "Authorization" not in running.log
+    token_of(running, "create", "claude")
+    running.stop()
+    running.start()
+    assert f'relay {running.url}/mcp --header "Authorization: Bearer $RELAY_HUB_TOKEN"' in running.log
+    assert f"--url {running.url}/mcp --bearer-token-env-var RELAY_HUB_TOKEN" in running.log
+    assert "relay-hub token create NAME" in running.log
