@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.visible import printable
 
 if TYPE_CHECKING:
-    from app.models import Kind, Scope, Token
+    from app.models import Scope, Token
     from app.storage.database import Database, Tx
 
 P = ParamSpec("P")
@@ -57,7 +57,9 @@ def add_to(commands: Any, settings_flags: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="rights, of read, post, dispatch, approve, admin (default: the first three; of a person all)",
     )
-    create.add_argument("--human", action="store_true", help="for a person, who logs in with it")
+    create.add_argument(
+        "--human", action="store_true", help="for a person, who logs in with it (as with approve or admin)"
+    )
     create.add_argument("--expires", metavar="DAYS", help="it counts for so many days (default: for ever)")
     add("list", "print all tokens, without the tokens themselves", run_list)
     for name, purpose, run in (
@@ -71,13 +73,14 @@ def add_to(commands: Any, settings_flags: argparse.ArgumentParser) -> None:
 
 def run_create(given: argparse.Namespace) -> int:
     from app.chat import checked_name
-    from app.models import Kind, Token
+    from app.models import HUMAN_SCOPES, Kind, Token
     from app.security.tokens import digest_of, new_secret
     from app.storage import principals
 
     settings = load_settings(given).settings
-    kind = Kind.HUMAN if given.human else Kind.AGENT
-    scopes = _scopes(given.scope, kind)
+    scopes = _scopes(given.scope, is_human=given.human)
+    # Whoever may approve is a person, and who says so is the one at this terminal.
+    kind = Kind.HUMAN if given.human or HUMAN_SCOPES.intersection(scopes) else Kind.AGENT
     expires_at = _expiry(given.expires)
     try:
         name = checked_name("name", given.name, settings.max_name_chars)
@@ -88,7 +91,8 @@ def run_create(given: argparse.Namespace) -> int:
         name=name, kind=kind, scopes=",".join(scopes), digest=digest_of(secret.encode()), expires_at=expires_at
     )
     _change(settings, principals.create, token)
-    _tell(f"The token of {name}, {kind}, who may {', '.join(scopes)}. It is shown this once:")
+    whose = "a person, for no agent" if kind is Kind.HUMAN else "an agent"
+    _tell(f"The token of {name}, {whose}, who may {', '.join(scopes)}. It is shown this once:")
     _print(secret)
     return 0
 
@@ -179,19 +183,16 @@ async def _opened(settings: Settings, work: "Callable[[Database], Awaitable[T]]"
         await database.close()
 
 
-def _scopes(given: str | None, kind: "Kind") -> "list[Scope]":
-    from app.models import HUMAN_SCOPES, Kind, Scope
+def _scopes(given: str | None, *, is_human: bool) -> "list[Scope]":
+    from app.models import HUMAN_SCOPES, Scope
 
     if given is None:
-        return [scope for scope in Scope if kind is Kind.HUMAN or scope not in HUMAN_SCOPES]
+        return [scope for scope in Scope if is_human or scope not in HUMAN_SCOPES]
     names = {name.strip() for name in given.split(",")} - {""}
     if not names or (unknown := names - set(Scope)):
         wrong = f"There is no scope {min(unknown)!r}." if names else "--scope names none."
         raise CannotStart(f"{wrong} Scopes are: {', '.join(Scope)}.")
-    scopes = [scope for scope in Scope if scope in names]
-    if kind is Kind.AGENT and (human := HUMAN_SCOPES.intersection(scopes)):
-        raise CannotStart(f"Only people can have the scope {min(human)}. Add --human if the token is for a person.")
-    return scopes
+    return [scope for scope in Scope if scope in names]
 
 
 def _expiry(days: str | None) -> float | None:

@@ -288,7 +288,6 @@ def test_the_command_works_without_a_hub_and_prints_the_token_alone(hub: Hubs) -
         (("create", "x" * 300), "max_name_chars"),
         (("create", "x", "--scope", "read,everything"), "Scopes are: read, post, dispatch, approve, admin"),
         (("create", "x", "--scope", ""), "--scope names none"),
-        (("create", "x", "--scope", "approve"), "--human"),
         (("create", "x", "--expires", "0"), "number of days above 0"),
         (("create", "x", "--expires", "nan"), "number of days above 0"),
         (("create", "x", "--expires", "1e300"), "number of days above 0"),
@@ -459,3 +458,10 @@ def test_a_hub_with_tokens_says_at_its_start_how_to_come_in(hub: Hubs) -> None:
     assert f'relay {running.url}/mcp --header "Authorization: Bearer $RELAY_HUB_TOKEN"' in running.log
     assert f"--url {running.url}/mcp --bearer-token-env-var RELAY_HUB_TOKEN" in running.log
     assert "relay-hub token create NAME" in running.log
+
+
+def test_whoever_may_approve_is_a_person(closed: ClosedHub) -> None:
+    made = token_command(closed.hub, "create", "olga", "--scope", "read,approve")
+    assert "a person, for no agent" in made.stderr
+    listed = token_command(closed.hub, "list").stdout
+    assert re.search(r"^olga\s+human\s", listed, re.MULTILINE), listed
