@@ -66,7 +66,7 @@ class Tail:
     async def _look(self) -> None:
         if self._floor is None:
             self._messages = await self._database.read(messages.newest, self._target, MOST_MESSAGES)
-            self._floor = self._messages[0].id - 1 if len(self._messages) == MOST_MESSAGES else 0
+            self._floor = self._messages[0].id - 1 if messages.is_full(self._messages, MOST_MESSAGES) else 0
             self._chars = sum(len(message.text) for message in self._messages)
         else:
             is_more = True
@@ -75,7 +75,7 @@ class Tail:
                 found = await self._database.read(messages.after, self._target, last, BATCH)
                 self._messages += found
                 self._chars += sum(len(message.text) for message in found)
-                is_more = len(found) == BATCH
+                is_more = messages.is_full(found, BATCH)
         self._shorten()
 
     def _shorten(self) -> None:

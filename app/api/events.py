@@ -11,6 +11,7 @@ from app.hub import Hub
 from app.models import Message, Topic
 from app.schemas import MessageBytes, kept_if_short
 from app.sse import EventStream
+from app.storage.messages import is_full
 
 BATCH = 200
 
@@ -30,7 +31,7 @@ class MessageFeed:
         is_more = True
         while is_more and (found := await self._hub.chat.after(self._target, self._since_id, BATCH)):
             self._since_id = found[-1].id
-            is_more = len(found) == BATCH
+            is_more = is_full(found, BATCH)
             yield b"".join(map(self._encoded, found))
 
 

@@ -13,6 +13,7 @@ from app.errors import BadRequest
 from app.hub import Hub
 from app.models import Message
 from app.schemas import MessageBytes, MessageOut, json_bytes
+from app.storage.messages import is_full
 
 MOST = 500
 MOST_WAIT_SEC = 60
@@ -96,7 +97,7 @@ def routes(hub: Hub, encoded: MessageBytes) -> APIRouter:
             # One more than asked for tells whether there are more.
             more = before_id is not None
             found = await hub.chat.newest(target, limit + more, before_id, sender)
-            return _answer(target, found[-limit:], {"has_more": len(found) > limit} if more else {})
+            return _answer(target, found[-limit:], {"has_more": is_full(found, limit + 1)} if more else {})
         if since_id is None:
             since_id = await hub.chat.last_id(target)
         read = partial(hub.chat.after, target, since_id, limit + 1, sender)
@@ -106,7 +107,7 @@ def routes(hub: Hub, encoded: MessageBytes) -> APIRouter:
         else:
             found = await read()
         shown = found[:limit]
-        extra = {"latest_id": shown[-1].id if shown else since_id, "has_more": len(found) > limit}
+        extra = {"latest_id": shown[-1].id if shown else since_id, "has_more": is_full(found, limit + 1)}
         return _answer(target, shown, extra)
 
     @router.post(
@@ -155,7 +156,7 @@ def routes(hub: Hub, encoded: MessageBytes) -> APIRouter:
             before_id=integer(request, "before_id"),
             limit=limit + 1,
         )
-        more = b"true" if len(found) > limit else b"false"
+        more = b"true" if is_full(found, limit + 1) else b"false"
         return JsonBytes(
             b'{"query":%b,"messages":%b,"has_more":%b}' % (json_bytes(asked), encoded.many(found[:limit]), more)
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, case, text
+from sqlalchemy import CursorResult, bindparam, case, text
 from sqlmodel import Session, col, func, select
 
 from app.models import Channel, Message, MessageRow, Reader, Topic
@@ -14,6 +14,8 @@ from app.storage.database import Tx
 from app.storage.statement import Statement, execute
 
 MAX_ID = 2**63 - 1
+MOST_CHARS = 4 * 1024 * 1024
+"""So much text one read brings: a page of messages, or a handful of very long ones. Whoever wants more reads on."""
 MOST_ROWS = 64
 """Rows in one statement."""
 
@@ -196,7 +198,25 @@ def _messages(session: Session, query: Any, target: str | None = None, sender: s
         query = query.where(col(MessageRow.target) == target)
     if sender is not None:
         query = query.where(col(MessageRow.sender) == sender)
-    return [Message._make(row) for row in session.connection().execute(query)]
+    return bounded(session.connection().execute(query))
+
+
+def bounded(rows: CursorResult[Any]) -> list[Message]:
+    """The messages of a result, up to the one with which MOST_CHARS are passed."""
+    found: list[Message] = []
+    room = MOST_CHARS
+    with rows:
+        for row in rows:
+            found.append(Message._make(row))
+            room -= len(found[-1].text)
+            if room < 0:
+                break
+    return found
+
+
+def is_full(found: Sequence[Message], limit: int) -> bool:
+    """Whether a read that brought these may have left some: it was for `limit`, or there was too much text."""
+    return len(found) >= limit or sum(len(message.text) for message in found) > MOST_CHARS
 
 
 def _insert(tx: Tx, now: float, post: Post) -> int:

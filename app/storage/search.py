@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from app.models import Message
 from app.storage.database import Tx
-from app.storage.messages import in_range
+from app.storage.messages import bounded, in_range
 
 _TERM = re.compile(r'"([^"]*)"|(\S+)')
 _WORD = re.compile(r"[^\W_]")
@@ -70,8 +70,7 @@ def search(
     query = text(f"SELECT {_COLUMNS} FROM {sql} {bound} ORDER BY {number} DESC LIMIT :limit")  # noqa: S608
     if before_id is not None:
         values["before_id"] = in_range(before_id)
-    rows = session.connection().execute(query, {**values, "limit": limit})
-    return [Message._make(row) for row in rows]
+    return bounded(session.connection().execute(query, {**values, "limit": limit}))
 
 
 def _fts5(wanted: list[Term], target: str | None, sender: str | None) -> tuple[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from app.hub import Hub
 from app.models import Channel, Message, Pause, Topic
 from app.sse import EventStream, Feed, event
 from app.storage import dispatches
+from app.storage.messages import is_full
 from app.ui.addresses import channel_name, cursor
 from app.ui.approvals import listed
 from app.ui.filter import RECENT_DISPATCHES, Filter, chosen
@@ -73,7 +74,7 @@ class ChannelFeed:
         is_more = True
         while is_more and (found := await self._hub.chat.after(self._name, self._after, BATCH)):
             self._after = found[-1].id
-            is_more = len(found) == BATCH
+            is_more = is_full(found, BATCH)
             yield b"".join([await self._shared.message(message) for message in found])
         version = await self._shared.version()
         if version != self._version:

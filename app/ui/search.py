@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from app.errors import BadRequest
 from app.hub import Hub
 from app.models import Message
+from app.storage.messages import is_full
 from app.storage.search import terms
 from app.ui.addresses import cursor
 from app.ui.excerpts import Piece, excerpt
@@ -36,7 +37,7 @@ def routes(hub: Hub, renderer: Renderer) -> APIRouter:
                 error = problem.message
         shown = rows[:RESULTS]
         older = None
-        if len(rows) > RESULTS:
+        if rows and is_full(rows, RESULTS + 1):
             older = "/search?" + urlencode({**query, "before_id": shown[-1].id})
         return renderer.page(
             request,

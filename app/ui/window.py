@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from app.chat import Chat
 from app.models import Message
+from app.storage.messages import is_full
 from app.ui.addresses import cursor
 
 MESSAGES = 100
@@ -35,12 +36,12 @@ async def window(chat: Chat, channel: str, query: Mapping[str, str]) -> Window:
         pivot, older, newer = after + 1, 0, MESSAGES
     # One more on each side tells whether there are more.
     rows = await chat.newest(channel, older + 1, pivot)
-    begins = len(rows) > older
-    shown = rows[int(begins) :]
+    begins = is_full(rows, older + 1)
+    shown = rows[1:] if len(rows) > older else rows
     goes_on = False
     if pivot is not None:
         rows = await chat.after(channel, pivot - 1, newer + 1)
-        goes_on = len(rows) > newer
+        goes_on = is_full(rows, newer + 1)
         shown += rows[:newer]
     missing = at if at is not None and all(message.id != at for message in shown) else None
     first, last = (shown[0].id, shown[-1].id) if shown else (None, None)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
 import pytest
@@ -299,3 +300,21 @@ def test_a_caller_who_waits_may_go_on(hub: Hubs) -> None:
     assert [running.client.get("/healthz").status_code for _ in range(60)] == [200] * 60
     wait_until(lambda: running.client.get("/healthz").status_code == 429, "the bucket is never empty")
     wait_until(lambda: running.client.get("/healthz").status_code == 200, "the bucket did not fill again")
+
+
+def test_a_channel_of_very_long_messages_is_answered_in_parts(hub: Hubs, channel: str) -> None:
+    running = hub()
+    long = "x" * 1_000_000
+    body = {"target": channel, "sender": "s", "text": long}
+    ids = [running.client.post("/api/messages", json=body).json()["posted"] for _ in range(8)]
+    seen: list[int] = []
+    page: dict[str, Any] = {"latest_id": 0, "has_more": True}
+    while page["has_more"]:
+        address = f"/api/messages?target={channel}&limit=500&since_id={page['latest_id']}"
+        page = running.client.get(address).json()
+        assert len(page["messages"]) <= 5
+        seen += [message["id"] for message in page["messages"]]
+    assert seen == ids
+    newest = running.client.get(f"/api/messages?target={channel}&limit=500").json()["messages"]
+    assert [message["id"] for message in newest] == ids[-5:]
+    assert "Older messages" in running.client.get(f"/channels/{channel}").text

@@ -257,3 +257,20 @@ async def test_a_caller_that_leaves_before_its_turn_writes_nothing(database: Dat
     await asyncio.gather(*leaving, return_exceptions=True)
     stayed = await staying
     assert await database.read(messages.newest, "proj-x", 10) == [stayed]
+
+
+async def test_one_read_brings_a_bounded_amount_of_text_and_the_rest_is_read_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "MOST_CHARS", 100)
+    ids = [(await post(database, text=size * "x")).id for size in (60, 60, 10, 500, 5, 5)]
+    seen: list[list[int]] = []
+    cursor, is_more = 0, True
+    while is_more:
+        page = await database.read(messages.after, "proj-x", cursor, 10)
+        seen.append([message.id for message in page])
+        cursor, is_more = page[-1].id, messages.is_full(page, 10)
+    assert seen == [ids[:2], ids[2:4], ids[4:]]
+    newest = await database.read(messages.newest, "proj-x", 10)
+    assert [message.id for message in newest] == ids[3:]
+    assert messages.is_full(newest, 10)
