@@ -36,6 +36,8 @@ REAL_PARTS = {
 def pytest_configure() -> None:
     # As Ctrl+C: the fixtures then end their hubs, their Codexes and the database, which SIGTERM alone would orphan.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that runs this in the background has it ignore Ctrl+C, and so would all programs that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -87,7 +87,7 @@ def test_a_wait_ends_when_a_message_comes(client: Client) -> None:
         after = threads.submit(client.get, since_id=last, wait=50)
         other = threads.submit(client.get, since_id=last, wait=50, sender="codex")
         claude, codex = client.post(), client.post(sender="codex")
-        assert after.result()["latest_id"] == claude
+        assert after.result()["messages"][0]["id"] == claude
         assert [message["id"] for message in other.result()["messages"]] == [codex]
 
 
