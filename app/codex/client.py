@@ -34,6 +34,7 @@ class CodexClient:
         # Its own queue is all that we ever want of what Codex calls experimental.
         self._capabilities = {"experimentalApi": True} if settings.codex_when_held == "queue" else None
         self._watches: dict[str, list[Watch]] = {}
+        self._without_turns: dict[str, Any] = {"excludeTurns": True}
         self.closed: str | None = None
         """Why the connection has ended; None while it lives."""
         self._questions = Questions(answer or decline, self._item)
@@ -102,14 +103,16 @@ class CodexClient:
     async def resume(self, thread_id: str, limits: Limits | None = None) -> Thread:
         """Load the thread and hold it against every other Codex, until `unsubscribe`. A thread that
         Codex is just unloading is loaded again as soon as that is done. Limits count for one that is not loaded yet."""
-        params: dict[str, Any] = {"threadId": thread_id, "excludeTurns": True}
-        if limits is not None:
-            params |= limits.of_thread
+        params: dict[str, Any] = {"threadId": thread_id, **(limits.of_thread if limits else {})}
         with self.watch(thread_id) as watch, translated(thread_id):
             for _ in range(RACE_TRIES):
                 try:
-                    return _thread(await self._request("thread/resume", params), "thread/resume")
+                    answer = await self._request("thread/resume", {**params, **self._without_turns})
+                    return _thread(answer, "thread/resume")
                 except RpcError as error:
+                    if self._without_turns and "experimentalApi" in error.message:
+                        self._without_turns = {}  # Codex before 0.163: its answer is long
+                        continue
                     if "is closing" not in error.message:
                         raise
                 await next_of(watch, "thread/closed")

@@ -93,6 +93,8 @@ class Server(Threads):
         return {"thread": self.view(thread)}
 
     def on_thread_resume(self, params: dict[str, Any], caller: Caller) -> None:
+        if "excludeTurns" in params and self.knob("version") < "0.163":
+            raise Refusal("thread/resume.excludeTurns requires experimentalApi capability")
         with self.thread(params, "no rollout found for thread id {}") as thread:
             owner = thread["owner"]
             if self.knob("active_writer") or (owner != os.getpid() and alive(owner)):

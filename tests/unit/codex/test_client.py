@@ -50,6 +50,15 @@ async def test_the_handshake_comes_first_and_gives_the_version(client: CodexClie
     assert frames[0]["params"] == {"clientInfo": info, "capabilities": None}
 
 
+async def test_a_thread_of_an_older_codex_is_loaded_with_its_turns(client: CodexClient, fake: FakeCodex) -> None:
+    fake.set(version="0.150.0")
+    thread_id = await new_thread(client)
+    for _ in range(2):
+        assert (await client.resume(thread_id, LIMITS)).id == thread_id
+    asked = ["excludeTurns" in frame["params"] for frame in fake.received("thread/resume")]
+    assert asked == [True, False, False]
+
+
 async def test_the_configuration_names_the_trusted_projects(client: CodexClient) -> None:
     assert [project.path for project in trusted_projects(await client.config())] == ["/srv/p"]
 
