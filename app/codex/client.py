@@ -231,9 +231,8 @@ class CodexClient:
 
     async def _item(self, thread_id: str, item_id: str) -> dict[str, Any] | None:
         """An item of the turn that runs, by its id. Lists of turns leave out what is not stored yet; loading tells."""
-        params = {"threadId": thread_id, "excludeTurns": False}
         try:
-            thread = (await self._call("thread/resume", params, thread_id)).get("thread") or {}
+            thread = (await self._call("thread/resume", {"threadId": thread_id}, thread_id)).get("thread") or {}
         except HubError as error:
             logger.warning("codex app-server: item %s of thread %s is not to be had: %s", item_id, thread_id, error)
             return None

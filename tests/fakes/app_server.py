@@ -105,7 +105,7 @@ class Server(Threads):
             thread["unload"] = False
         self.listeners.setdefault(thread["id"], set()).add(caller.client)
         shown = self.view(thread)
-        if params.get("excludeTurns") is False and thread["turns"]:
+        if not params.get("excludeTurns") and thread["turns"]:
             under_way = [item for (owner, _), item in self.items.items() if owner == thread["id"]]
             last = thread["turns"][-1]
             shown["turns"] = [{**last, "items": [*last["items"], *under_way]}]
