@@ -15,6 +15,8 @@ logger = logging.getLogger("relay_hub.codex")
 LOOK_SEC = 3.0
 """For everything that is asked of one app-server."""
 PAUSE_SEC = 0.02
+LETS_GO = "0.163"
+"""Before this version Codex keeps a thread loaded for half an hour after everybody has let go of it."""
 
 
 async def end_idle(settings: Settings, but: Path | None = None, own: Path | None = None) -> None:
@@ -61,6 +63,8 @@ async def _is_idle(server: DetachedAppServer, settings: Settings) -> bool:
             while loaded := await client.loaded():
                 if await _any_active(client, loaded):
                     return False
+                if client.version < LETS_GO:
+                    return True
                 await asyncio.sleep(PAUSE_SEC)
         return True
     except TimeoutError:
