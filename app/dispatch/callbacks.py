@@ -153,6 +153,7 @@ def _settle(tx: Tx, child: Dispatch, outcome: Outcome) -> None:
     """Write to the parent how its callback ended, in the transaction that ends the callback itself."""
     if child.parent_id is None:
         return
+    told.hold(tx, child.parent_id)
     parent = dispatches.get(tx.session, child.parent_id)
     if parent is None or (parent.finished_at or 0.0) > child.accepted_at:
         return  # it told of the time limit; the end is yet to be told
@@ -209,6 +210,7 @@ def _claim_request(tx: Tx, parent: Dispatch) -> Dispatch | None:
 
 def _requested(tx: Tx, parent: Dispatch, refused: str | None) -> None:
     """Write what became of a try. `refused` says why it was not taken; None where it was."""
+    told.hold(tx, parent.id)
     present = dispatches.get(tx.session, parent.id)
     if present is None or present.status is not parent.status:
         return  # it told of the time limit; the end is yet to be told

@@ -38,11 +38,15 @@ def due(session: Session, home: str, limit: int = 100) -> list[Dispatch]:
     return list(session.exec(_due(home).limit(limit)).all())
 
 
+def hold(tx: Tx, dispatch_id: str) -> None:
+    """Let no other hub change a dispatch until the transaction ends: what is read of it from here on stays true."""
+    tx.session.exec(select(col(Dispatch.seq)).where(col(Dispatch.id) == dispatch_id).with_for_update()).first()
+
+
 def lock_due(tx: Tx, parent: Dispatch) -> bool:
     """Whether a callback is still due, held so that no other hub begins it as well."""
-    parent_id = col(Dispatch.id) == parent.id
-    tx.session.exec(select(col(Dispatch.seq)).where(parent_id).with_for_update()).first()
-    return tx.session.exec(_due(parent.home).where(parent_id)).first() is not None
+    hold(tx, parent.id)
+    return tx.session.exec(_due(parent.home).where(col(Dispatch.id) == parent.id)).first() is not None
 
 
 def _due(home: str) -> SelectOfScalar[Dispatch]:
